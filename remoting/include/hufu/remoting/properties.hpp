@@ -1,0 +1,58 @@
+// A message's properties as they travel: name 0x01 value 0x02 name 0x01 value 0x02 ...
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace hufu::remoting {
+
+inline constexpr char name_separator = '\x01';
+inline constexpr char property_separator = '\x02';
+inline constexpr std::size_t properties_bytes_max = 32'767;
+
+/// Property names with a meaning in the protocol (MessageConst).
+namespace property {
+inline constexpr std::string_view keys = "KEYS";              ///< separated by one space
+inline constexpr std::string_view tags = "TAGS";
+inline constexpr std::string_view unique_key = "UNIQ_KEY";    ///< the message id that users see
+inline constexpr std::string_view sharding_key = "__SHARDINGKEY";
+inline constexpr std::string_view wait = "WAIT";
+inline constexpr std::string_view delay_level = "DELAY";
+inline constexpr std::string_view region = "MSG_REGION";
+inline constexpr std::string_view trace_on = "TRACE_ON";
+inline constexpr std::string_view cluster = "CLUSTER";
+inline constexpr std::string_view transaction_prepared = "TRAN_MSG";
+inline constexpr std::string_view producer_group = "PGROUP";
+inline constexpr std::string_view retry_topic = "RETRY_TOPIC";
+inline constexpr std::string_view timer_delay_s = "TIMER_DELAY_SEC";
+inline constexpr std::string_view timer_delay_ms = "TIMER_DELAY_MS";
+inline constexpr std::string_view timer_deliver_ms = "TIMER_DELIVER_MS";
+}  // namespace property
+
+/// Iterates over an encoded property string without copying. Pairs without a name or without the separator are skipped;
+/// a missing trailing 0x02 is fine. Empty values are handed out here, though Java's parser drops them.
+class PropertiesView {
+public:
+    struct Entry {
+        std::string_view name;
+        std::string_view value;
+    };
+
+    explicit PropertiesView(std::string_view encoded = {}) noexcept : rest_{encoded} {}
+    /// The next pair, or nothing at the end.
+    [[nodiscard]] std::optional<Entry> next() noexcept;
+    /// The value of the first pair called `name` from here on; does not move.
+    [[nodiscard]] std::optional<std::string_view> get(std::string_view name) const noexcept;
+
+private:
+    std::string_view rest_;
+};
+
+/// True when `text` can stand in a property: no 0x01, no 0x02.
+[[nodiscard]] bool is_property_text(std::string_view text) noexcept;
+/// Appends one pair with its trailing 0x02. Both must satisfy `is_property_text`.
+void append_property(std::string& out, std::string_view name, std::string_view value);
+
+}  // namespace hufu::remoting

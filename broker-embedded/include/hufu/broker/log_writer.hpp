@@ -1,0 +1,42 @@
+// The threads that carry the log's groups to the disk.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <hufu/broker/log.hpp>
+
+namespace hufu::broker {
+
+struct LogWriterOptions {
+    std::chrono::microseconds spin{40};  ///< how long the writer looks for more work before it blocks
+};
+
+/// Group commit: one thread writes and syncs, one does the chores. Everything is decided on the owner's thread.
+///
+/// Threads: `pump` belongs to the thread that owns the log. `notify` is called on the writer's threads, never while a lock
+/// is held; it must only wake the owner (post to its event loop), which then calls `pump`.
+/// Lifetime: borrows log and clock; destroying it finishes what is in flight and joins the threads. Outcomes of that
+/// last work are not reported: take them with `drain` before.
+class LogWriter {
+public:
+    LogWriter(Log& log, Clock& clock, const LogWriterOptions& options, std::function<void()> notify);
+    ~LogWriter();
+    LogWriter(const LogWriter&) = delete;
+    LogWriter& operator=(const LogWriter&) = delete;
+
+    /// Takes back what was performed, hands out what is ready. Call when appends were made (once per batch of input) and
+    /// after every `notify`. `outcome` is called, on this thread, for every settled range, in ticket order.
+    void pump(const std::function<void(const Outcome&)>& outcome);
+
+    /// Blocks until nothing is pending or in flight (or the log refuses it), reporting as `pump` does.
+    void drain(const std::function<void(const Outcome&)>& outcome);
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hufu::broker

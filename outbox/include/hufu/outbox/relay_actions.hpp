@@ -31,7 +31,7 @@ struct RelayOptions {
     std::size_t page_rows = 2'000;
     std::size_t window_rows = 20'000;                     ///< rows read and not yet settled
     std::size_t window_bytes = std::size_t{64} << 20;     ///< of messages held
-    std::size_t key_rows_max = 5'000;                     ///< held rows of a failing key before it is parked early
+    std::size_t publish_rows = 500;                       ///< most messages in one batch
     Duration poll_min{2};
     Duration poll_max{500};
 

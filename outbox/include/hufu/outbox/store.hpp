@@ -175,7 +175,8 @@ struct AuditEntry {
 };
 
 /// Rows that could not be sent, kept in order per key until a person decides. Used by the owner (first group) and by
-/// `hufu outbox` in any process (second group).
+/// `hufu outbox` in any process (second group). A key is released as a whole: when any of its rows is marked released, all
+/// of them are to be sent, also those parked later. Only rows without an ordering key are released one by one.
 class ParkingLot {
 public:
     virtual ~ParkingLot() = default;
@@ -184,10 +185,10 @@ public:
     /// Moves lane rows into the lot, in one transaction, if the claim holds. Rows that are not in the lane any more
     /// (an earlier call whose answer was lost) are passed over.
     virtual Result<Ownership> park(const Claim& claim, std::span<const ParkRow> rows) = 0;
-    /// The key's released rows with seq > after, ascending, at most `limit`. For an empty ordering key: released rows
-    /// of the topic that have no key.
+    /// If any row of the key is marked released: all its rows with seq > after, ascending, at most `limit`. For an empty
+    /// ordering key: the marked rows of the topic that have no key.
     virtual Result<std::vector<ParkedRow>> read_released(const Key& key, Sequence after, std::size_t limit) = 0;
-    /// Deletes released rows that the broker confirmed, if the claim holds.
+    /// Deletes parked rows that the broker confirmed, if the claim holds.
     virtual Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) = 0;
     /// A released row failed again: no row of its key (for a row without a key: only itself) is released any more;
     /// `row.seq` gets the new attempts and reason.
@@ -197,8 +198,8 @@ public:
     /// Every key with parked rows, by topic, then key.
     virtual Result<std::vector<ParkedKey>> list() = 0;
     virtual Result<std::vector<ParkedRow>> show(const Key& key, std::size_t limit) = 0;
-    /// Marks rows for sending and writes the audit; the owner sends them in order. Returns how many. One row of a key
-    /// can only be released if it is the key's first (`reject` otherwise: it would overtake). `not_found` if none is parked.
+    /// Marks rows for sending and writes the audit; the owner sends them in order. Returns how many. A single row that
+    /// has an ordering key is refused (`reject`: release the key, or discard the row). `not_found` if none is parked.
     virtual Result<std::uint64_t> release(const ParkedSelection& selection, const AuditNote& note) = 0;
     /// Deletes rows for ever and writes the audit. Returns how many. `not_found` if none is parked.
     virtual Result<std::uint64_t> discard(const ParkedSelection& selection, const AuditNote& note) = 0;

@@ -1,0 +1,49 @@
+// One effect per message and consumer group, in one SQLite transaction.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include <hufu/core/handler.hpp>
+#include <hufu/idempotency/once.hpp>
+#include <hufu/sqlite/database.hpp>
+
+namespace hufu::sqlite {
+
+/// What a user writes: changes rows, appends messages, says how it went. Must neither commit nor roll back. An exception
+/// rolls everything back and counts as `retry`. Return `idempotency::EffectResult` to keep bytes for duplicates.
+using Effect = std::function<idempotency::EffectResult(Transaction&, const Message&)>;
+
+/// Wraps `effect` for a consumer: guard row (inserted first), the effect's rows and its outgoing messages are one
+/// transaction. The effect of a message takes place once for `group`, however often the message is delivered, here or in
+/// other processes; duplicates end as `already_done`.
+///
+/// The handler may run on many threads at once; effects on one file take turns. `database` outlives it.
+///
+///     consumer.run(hufu::sqlite::once(database, "stock", [&](hufu::sqlite::Transaction& tx, const hufu::Message& message) {
+///         reserve_stock(tx, parse_order(message));
+///         return hufu::Handled::done;
+///     }), stop);
+[[nodiscard]] Handler once(Database& database, std::string group, Effect effect);
+
+/// The same for one message, with the stored result: for edges that answer a caller. `first_stored_at` is when the
+/// message (or request) was first accepted anywhere; see `idempotency::first_stored_at`.
+[[nodiscard]] idempotency::OnceOutcome run_once(Database& database, const idempotency::GuardKey& key, SystemTime first_stored_at,
+                                                const std::function<idempotency::EffectResult(Transaction&)>& effect);
+
+struct Purged {
+    std::uint64_t rows = 0;
+    SystemTime horizon = {};  ///< messages of the group that were stored earlier and have no row are rejected from now on
+};
+
+/// How far the clocks of brokers and of this host may be apart without harm to the horizon.
+inline constexpr std::chrono::minutes clock_allowance{5};
+
+/// Deletes the guard rows of `group` that are older than `retention`, in short transactions, and moves the group's
+/// horizon up to `clock_allowance` after the cut. `retention` must exceed how long a message can live: broker retention,
+/// retries, dead letters redriven by hand. `invalid_argument` below an hour.
+Result<Purged> purge_guards(Database& database, const std::string& group, std::chrono::hours retention);
+
+}  // namespace hufu::sqlite

@@ -1,0 +1,142 @@
+#include <hufu/sqlite/once.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <hufu/core/assert.hpp>
+#include <hufu/core/mutant.hpp>
+
+#include "error.hpp"
+#include "message_row.hpp"
+
+namespace hufu::sqlite {
+namespace {
+
+using idempotency::GuardKey;
+using idempotency::GuardSeen;
+using idempotency::OnceMachine;
+using idempotency::OnceOutcome;
+
+Blob id_blob(const MessageId& id) {
+    return Blob{{reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()}};
+}
+
+/// One transaction at a time on the file, seen as the two ports of the guard.
+class GuardedTransaction final : public idempotency::EffectTransaction, public idempotency::GuardRows {
+public:
+    explicit GuardedTransaction(Database& database) : database_{database} {}
+
+    Result<void> begin() override {
+        return caught<void>([&] { transaction_.emplace(database_); });
+    }
+    Result<void> commit() override {
+        return caught<void>([&] { transaction_->commit(); });
+    }
+    void roll_back() noexcept override { transaction_.reset(); }
+
+    Result<GuardSeen> insert(const GuardKey& key) override {
+        return caught<GuardSeen>([&]() -> Result<GuardSeen> {
+            const auto inserted = transaction_->execute(
+                "insert into hufu_guard(consumer_group, message_id, seen_at_us, result) values (?, ?, ?, x'') "
+                "on conflict do nothing",
+                key.group, id_blob(key.id), microseconds_of(database_.clock().system_now()));
+            return inserted == 1 ? GuardSeen{false, {}, horizon(key.group)} : find(key);
+        });
+    }
+
+    Result<GuardSeen> find(const GuardKey& key) override {
+        return caught<GuardSeen>([&]() -> Result<GuardSeen> {
+            auto rows = transaction_->query("select result from hufu_guard where consumer_group = ? and message_id = ?",
+                                            key.group, id_blob(key.id));
+            if (rows.step()) {
+                return GuardSeen{true, rows.text(0), horizon(key.group)};
+            }
+            return GuardSeen{false, {}, horizon(key.group)};
+        });
+    }
+
+    Result<void> keep_result(const GuardKey& key, std::string_view result) override {
+        return caught<void>([&] {
+            transaction_->execute("update hufu_guard set result = ? where consumer_group = ? and message_id = ?",
+                                  Blob{result}, key.group, id_blob(key.id));
+        });
+    }
+
+    Transaction& transaction() { return *transaction_; }
+
+private:
+    SystemTime horizon(const std::string& group) {
+        auto rows = transaction_->query("select horizon_us from hufu_guard_horizon where consumer_group = ?", group);
+        return rows.step() ? time_of(rows.integer(0)) : SystemTime{};
+    }
+
+    Database& database_;
+    std::optional<Transaction> transaction_;
+};
+
+}  // namespace
+
+OnceOutcome run_once(Database& database, const GuardKey& key, SystemTime first_stored_at,
+                     const std::function<idempotency::EffectResult(Transaction&)>& effect) {
+    GuardedTransaction guarded{database};
+    return idempotency::run_once(OnceMachine{key, first_stored_at}, guarded, guarded,
+                                 [&] { return effect(guarded.transaction()); });
+}
+
+Handler once(Database& database, std::string group, Effect effect) {
+    HUFU_ASSERT(!group.empty() && effect);
+    return [&database, group = std::move(group), effect = std::move(effect)](const Delivery& delivery) -> HandlerResult {
+        auto outcome = run_once(database, GuardKey{group, delivery.message.id}, idempotency::first_stored_at(delivery),
+                                [&](Transaction& transaction) { return effect(transaction, delivery.message); });
+        return {outcome.handled, std::move(outcome.reason)};
+    };
+}
+
+Result<Purged> purge_guards(Database& database, const std::string& group, std::chrono::hours retention) {
+    if (retention < std::chrono::hours{1}) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject,
+                     "guard retention of " + std::to_string(retention.count()) + " h for group \"" + group +
+                         "\" is shorter than an hour: keep guards for longer than a message can be delivered again"};
+    }
+    return caught<Purged>([&]() -> Result<Purged> {
+        constexpr std::int64_t rows_per_transaction = 500;
+        const auto cut = database.clock().system_now() - retention;
+        Purged purged;
+        {
+            // The horizon first: a crash after it rejects too much, never too little.
+            Transaction tx{database};
+            tx.execute("insert into hufu_guard_horizon(consumer_group, horizon_us) values (?, ?) "
+                       "on conflict do update set horizon_us = max(horizon_us, excluded.horizon_us)",
+                       group, microseconds_of(cut + clock_allowance));
+            auto rows = tx.query("select horizon_us from hufu_guard_horizon where consumer_group = ?", group);
+            rows.step();
+            purged.horizon = time_of(rows.integer(0));
+            tx.commit();
+        }
+        for (;;) {
+            std::vector<MessageId> old;
+            {
+                // Found in a read, so that looking through a large table keeps no writer waiting.
+                Transaction tx{database, Transaction::Access::read};
+                auto rows = tx.query("select message_id from hufu_guard where consumer_group = ? and seen_at_us < ? limit ?",
+                                     group, microseconds_of(cut), rows_per_transaction);
+                while (rows.step()) {
+                    old.push_back(id_at(rows, 0));
+                }
+            }
+            if (old.empty()) {
+                return purged;
+            }
+            Transaction tx{database};
+            for (const auto& id : old) {
+                purged.rows += static_cast<std::uint64_t>(
+                    tx.execute("delete from hufu_guard where consumer_group = ? and message_id = ?", group, id_blob(id)));
+            }
+            tx.commit();
+        }
+    });
+}
+
+}  // namespace hufu::sqlite

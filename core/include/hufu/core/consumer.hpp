@@ -55,7 +55,7 @@ public:
 
 private:
     struct Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;  // also held by dead letters on their way
 };
 
 }  // namespace hufu

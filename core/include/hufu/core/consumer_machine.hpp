@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,7 +14,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <hufu/core/clock.hpp>
@@ -80,25 +78,25 @@ struct ConsumerActions {
     struct Start {
         ConsumerJob job = 0;
         const Delivery* delivery = nullptr;
-        std::uint32_t attempt = 1;  ///< 1 for the first run
+        std::uint32_t attempt = 1;  ///< 1 for the first run; with those the broker counted
     };
     struct DeadLetter {
         ConsumerJob job = 0;
         const Message* message = nullptr;  ///< to publish; has the original id and key
     };
-    /// For logs and metrics: what was decided about a message, and why.
+    /// For logs and metrics: trouble with a message, and what was decided.
     struct Notice {
         enum class Kind : std::uint8_t {
-            done, absorbed,       ///< acknowledged
-            retry,                ///< failed, waits for its next attempt
-            dead,                 ///< failed for good; the dead letter is confirmed
-            dead_letter_failed,   ///< the dead letter was not confirmed; it is tried again
-            overdue,              ///< its handler runs longer than `handler_timeout`
-            dropped,              ///< not handled here: its queue was lost or the consumer stops
-        } kind = Kind::done;
-        const Message* message = nullptr;  ///< valid until the next call of the machine
-        std::uint32_t attempts = 0;
-        std::string reason;
+            retry,               ///< failed, waits for its next attempt
+            dead,                ///< failed for good; the dead letter is confirmed
+            dead_letter_failed,  ///< the dead letter was not confirmed; it is tried again
+            overdue,             ///< its handler runs longer than `handler_timeout`
+            dropped,             ///< not dealt with here: its queue was lost or the consumer stops
+        } kind = Kind::retry;
+        MessageId id = {};
+        ConsumerKey key = {};
+        std::uint32_t attempts = 0;  ///< handler runs so far, with those the broker counted
+        std::string reason = {};
         std::chrono::milliseconds wait{0};  ///< before the next attempt, of retry and dead_letter_failed
     };
 
@@ -106,6 +104,8 @@ struct ConsumerActions {
     std::vector<DeliveryTag> acknowledge;
     std::vector<DeadLetter> dead_letters;
     std::vector<Notice> notices;
+    std::uint64_t done = 0;      ///< handlers that answered `done`
+    std::uint64_t absorbed = 0;  ///< handlers that answered `already_done`
 };
 
 /// State machine of the consumer runner; owns no thread, socket or clock. Not thread-safe: the shell serialises calls.
@@ -145,35 +145,43 @@ public:
 private:
     struct Job;
     struct Lane;
+    struct KeyHash {
+        std::size_t operator()(const ConsumerKey& key) const noexcept;
+    };
     using Wakes = std::multimap<SteadyTime, ConsumerJob>;
 
-    void enqueue(Job& job);
-    void make_ready(Job& job);
+    [[nodiscard]] bool belongs_to_another(const Delivery& delivery) const;
+    void note_session(const Delivery& delivery, ConsumerActions& actions);
+    void accept(Delivery delivery, ConsumerActions& actions);
+    void activate(Job& job, ConsumerActions& actions);
     void start_ready(SteadyTime now, ConsumerActions& actions);
     void fail(Job& job, std::string reason, bool for_good, SteadyTime now, ConsumerActions& actions);
     void kill(Job& job, std::string reason, ConsumerActions& actions);
-    void publish_dead_letter(Job& job, ConsumerActions& actions);
+    void publish(Job& job, ConsumerActions& actions);
     void wake(Job& job, SteadyTime at);
-    void unwake(Job& job);
-    void drop(Job& job, std::string_view reason, ConsumerActions& actions);
+    void cancel_wake(Job& job);
+    void take_away(std::uint64_t queue, ConsumerActions& actions);
+    void drop_all(std::vector<Job*> doomed, std::string_view reason, ConsumerActions& actions);
     void finish(Job& job, ConsumerActions& actions);
-    void advance_lane(Lane& lane, ConsumerActions& actions);
+    void advance(Lane& lane, ConsumerActions& actions);
+    [[nodiscard]] Job& find(ConsumerJob job);
 
     const ConsumerOptions options_;
+    const std::string dead_letter_topic_;
     Random& random_;
     TokenBucket rate_;
     bool stopping_ = false;
+    SteadyTime last_now_{};
     ConsumerJob last_job_ = 0;
     std::size_t running_ = 0;
     std::size_t publishing_ = 0;
     std::unordered_map<ConsumerJob, std::unique_ptr<Job>> jobs_;
-    std::map<ConsumerKey, std::unique_ptr<Lane>> lanes_;
-    std::deque<ConsumerJob> ready_;                            // may name jobs that are gone
-    Wakes wakes_;                                              // retries, dead-letter retries, time-outs
+    std::unordered_map<ConsumerKey, std::unique_ptr<Lane>, KeyHash> lanes_;  // keys with held messages
+    std::deque<ConsumerJob> ready_;                                          // may name jobs that are gone
+    Wakes wakes_;  // next attempts, next attempts to publish a dead letter, time-outs
     std::set<ConsumerKey> dead_keys_;
     std::unordered_map<std::uint64_t, std::uint64_t> sessions_;       // queue -> latest session seen
     std::unordered_map<std::uint64_t, std::uint64_t> lost_sessions_;  // queue -> session that was lost
-    std::vector<std::unique_ptr<Job>> ended_;                  // kept for the notices of the last call
 };
 
 }  // namespace hufu

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -81,6 +80,7 @@ public:
 
 private:
     Result<void> ensure_range(SystemTime now);
+    void wait(std::chrono::microseconds time);
 
     Clock& clock_;
     WorkerIdLease& lease_;

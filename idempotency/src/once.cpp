@@ -23,7 +23,13 @@ constexpr OnceAction check_first[] = {OnceAction::begin,        OnceAction::find
                                       OnceAction::begin,        OnceAction::run_effect,  OnceAction::insert_guard,
                                       OnceAction::keep_result,  OnceAction::commit,      OnceAction::finished};
 
+// Seeded bug: no guard at all, so every delivery is an effect.
+constexpr OnceAction no_guard[] = {OnceAction::begin, OnceAction::run_effect, OnceAction::commit, OnceAction::finished};
+
 std::span<const OnceAction> plan() {
+    if (mutant_active("guard_off")) {
+        return no_guard;
+    }
     if (mutant_active("guard_after_effect")) {
         return guard_last;
     }

@@ -51,5 +51,10 @@ TEST_F(GuardMutants, CheckThenSetRepeatsTheEffectOfTwoAtOnce) {
     EXPECT_EQ(effects_of_two_at_once(), 2);
 }
 
+TEST_F(GuardMutants, NoGuardMakesEveryDeliveryAnEffect) {
+    activate_mutant("guard_off");
+    EXPECT_EQ(effects_of_two_at_once(), 2);
+}
+
 }  // namespace
 }  // namespace hufu::idempotency

@@ -1,6 +1,5 @@
 #include "parking_lot.hpp"
 
-#include <optional>
 #include <string>
 
 #include "error.hpp"
@@ -47,15 +46,6 @@ Error nothing_parked(const ParkedSelection& selection) {
                  "nothing is parked of " + described(selection) + ": \"hufu outbox list\" shows what is"};
 }
 
-/// The first parked row of a key.
-std::optional<outbox::Sequence> first_of(Transaction& tx, const Key& key) {
-    auto rows = tx.query("select min(seq) from hufu_parked where topic = ? and ordering_key = ?", key.topic, key.ordering_key);
-    if (!rows.step() || rows.is_null(0)) {
-        return std::nullopt;
-    }
-    return rows.integer(0);
-}
-
 }  // namespace
 
 Result<Ownership> Lot::park(const outbox::Claim& claim, std::span<const outbox::ParkRow> rows) {
@@ -80,9 +70,13 @@ Result<Ownership> Lot::park(const outbox::Claim& claim, std::span<const outbox::
 Result<std::vector<ParkedRow>> Lot::read_released(const Key& key, outbox::Sequence after, std::size_t limit) {
     return caught<std::vector<ParkedRow>>([&]() -> Result<std::vector<ParkedRow>> {
         Transaction tx{*database_, Transaction::Access::read};
+        // A key goes as a whole; rows without a key go one by one.
+        const bool whole = !key.ordering_key.empty();
         return all_of(tx.query("select " HUFU_PARKED_COLUMNS " from hufu_parked where topic = ? and ordering_key = ? "
-                               "and seq > ? and released = 1 order by seq limit ?",
-                               key.topic, key.ordering_key, after, static_cast<std::int64_t>(limit)));
+                               "and seq > ? and (released = 1 or (? and exists (select 1 from hufu_parked "
+                               "where topic = ? and ordering_key = ? and released = 1))) order by seq limit ?",
+                               key.topic, key.ordering_key, after, whole, key.topic, key.ordering_key,
+                               static_cast<std::int64_t>(limit)));
     });
 }
 
@@ -92,7 +86,7 @@ Result<Ownership> Lot::settle(const outbox::Claim& claim, std::span<const outbox
         const auto held = ownership(tx, claim);
         if (held == Ownership::held) {
             for (const auto seq : seqs) {
-                tx.execute("delete from hufu_parked where seq = ? and released = 1", seq);
+                tx.execute("delete from hufu_parked where seq = ?", seq);
             }
             tx.commit();
         }
@@ -152,12 +146,9 @@ Result<std::uint64_t> Lot::release(const ParkedSelection& selection, const outbo
         Transaction tx{*database_};
         const auto& key = selection.key;
         if (selection.seq && !key.ordering_key.empty()) {
-            const auto first = first_of(tx, key);
-            if (first && *first != *selection.seq) {
-                return Error{ErrorCode::invalid_argument, Disposition::reject,
-                             described(selection) + " is not the first parked row of its key and would overtake row " +
-                                 std::to_string(*first) + ": release that one, or the whole key"};
-            }
+            return Error{ErrorCode::invalid_argument, Disposition::reject,
+                         described(selection) + " cannot be released alone, because rows of one key go in order: release "
+                                                "the whole key, or discard the row"};
         }
         const auto rows = static_cast<std::uint64_t>(
             tx.execute("update hufu_parked set released = 1 where topic = ? and ordering_key = ? and (? is null or seq = ?)",

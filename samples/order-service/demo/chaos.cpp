@@ -1,0 +1,105 @@
+#include "chaos.hpp"
+
+#include <signal.h>
+
+#include <hufu/core/clock.hpp>
+#include <hufu/core/error.hpp>
+
+namespace shop::demo {
+namespace {
+
+constexpr std::chrono::milliseconds grace{1'000};  // for connections and queues to recover after a member is back
+constexpr std::chrono::milliseconds frozen{1'000};  // a broker that takes bytes and confirms nothing
+constexpr std::chrono::seconds window_timeout{20};
+
+std::int64_t now_us() { return hufu::system_clock().system_now().time_since_epoch().count(); }
+
+void wait(std::chrono::milliseconds time) {
+    auto& clock = hufu::system_clock();
+    clock.sleep_until(clock.steady_now() + time, {});
+}
+
+}  // namespace
+
+Chaos::Chaos(Fleet& fleet, ChaosOptions options, Tell tell)
+    : fleet_{fleet}, options_{options}, tell_{std::move(tell)}, random_{options.seed} {
+    // One random moment in each of `kills` equal shares of the load.
+    for (std::uint64_t i = 0; i < options_.kills; ++i) {
+        due_.push_back((i * 1000 + 100 + random_.below(800)) * options_.orders / (options_.kills * 1000));
+    }
+}
+
+void Chaos::step(std::uint64_t accepted) {
+    if (finished() || accepted < due_[done_]) return;
+    const auto from = now_us();
+    hit();
+    const auto recovery = std::chrono::duration_cast<std::chrono::microseconds>(fleet_.options().lease + grace);
+    windows_.push_back({from, now_us() + recovery.count()});
+    if (++done_ == options_.kills && fleet_.options().breaking == Break::guard) {
+        fleet_.stop_pausing();
+        for (const auto member : {Member::payment, Member::stock}) restart(member);
+    }
+}
+
+void Chaos::hit() {
+    switch (fleet_.options().breaking) {
+        case Break::guard: return kill_between_effect_and_acknowledgement(done_ % 2 == 0 ? Member::payment : Member::stock);
+        case Break::settle: return kill_between_settle_and_confirm();
+        case Break::none: break;
+    }
+    switch (done_ % 5) {
+        case 0: return kill_and_restart(Member::order);
+        case 1: return relay_hits_++ % 2 == 0 ? kill_and_restart(some_relay()) : pause_past_lease(some_relay());
+        case 2: return kill_and_restart(Member::broker);
+        case 3: return kill_and_restart(Member::payment);
+        default: return kill_and_restart(Member::stock);
+    }
+}
+
+void Chaos::kill_and_restart(Member member) {
+    tell_("kill -9 " + std::string{to_string(member)});
+    restart(member);
+}
+
+void Chaos::restart(Member member) {
+    fleet_.child(member).kill();
+    fleet_.start(member);
+    fleet_.wait_ready(member);
+}
+
+void Chaos::pause_past_lease(Member member) {
+    const auto pause = fleet_.options().lease * 2;
+    tell_("pause " + std::string{to_string(member)} + " for " + std::to_string(pause.count()) + " ms");
+    fleet_.child(member).signal(SIGSTOP);
+    wait(pause);
+    fleet_.child(member).signal(SIGCONT);
+}
+
+void Chaos::kill_between_effect_and_acknowledgement(Member member) {
+    auto& clock = hufu::system_clock();
+    const auto until = clock.steady_now() + window_timeout;
+    while (!fleet_.child(member).stopped()) {
+        if (clock.steady_now() > until || fleet_.child(member).ended()) {
+            throw hufu::Exception{{hufu::ErrorCode::internal, hufu::Disposition::fatal,
+                                   std::string{to_string(member)} + " never reached the window between effect and acknowledgement"}};
+        }
+        wait(std::chrono::milliseconds{5});
+    }
+    tell_("kill -9 " + std::string{to_string(member)} + " between effect and acknowledgement");
+    restart(member);
+}
+
+void Chaos::kill_between_settle_and_confirm() {
+    tell_("kill -9 broker and relays between settle and confirm");
+    fleet_.child(Member::broker).signal(SIGSTOP);
+    wait(frozen);
+    for (const auto member : {Member::broker, Member::relay_a, Member::relay_b}) fleet_.child(member).kill();
+    for (const auto member : {Member::broker, Member::relay_a, Member::relay_b}) {
+        fleet_.start(member);
+        fleet_.wait_ready(member);
+    }
+}
+
+Member Chaos::some_relay() { return random_.below(2) == 0 ? Member::relay_a : Member::relay_b; }
+
+}  // namespace shop::demo

@@ -1,0 +1,56 @@
+// Breaks things on purpose, in turn and at random moments, and writes down when.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <hufu/core/random.hpp>
+
+#include "fleet.hpp"
+#include "oracle.hpp"
+
+namespace shop::demo {
+
+struct ChaosOptions {
+    std::uint64_t kills = 20;
+    std::uint64_t orders = 0;  ///< of the load, over which the hits are spread
+    std::uint64_t seed = 1;
+};
+
+/// Hits order, relay, broker, payment and stock in turn with SIGKILL and starts them again at once; every second relay
+/// hit is a SIGSTOP past the lease instead. With a `Break`, hits only inside the window that this break opens.
+class Chaos {
+public:
+    using Tell = std::function<void(const std::string&)>;
+
+    /// Borrows `fleet`. `tell` gets a line for each hit.
+    Chaos(Fleet& fleet, ChaosOptions options, Tell tell);
+
+    /// Hits if a hit is due after so many accepted orders. Returns when the victim is back.
+    void step(std::uint64_t accepted);
+    [[nodiscard]] bool finished() const noexcept { return done_ == options_.kills; }
+    [[nodiscard]] std::uint64_t kills() const noexcept { return done_; }
+    [[nodiscard]] const std::vector<Window>& windows() const noexcept { return windows_; }
+
+private:
+    void hit();
+    void kill_and_restart(Member member);
+    void restart(Member member);
+    void pause_past_lease(Member member);
+    void kill_between_effect_and_acknowledgement(Member member);
+    void kill_between_settle_and_confirm();
+    [[nodiscard]] Member some_relay();
+
+    Fleet& fleet_;
+    ChaosOptions options_;
+    Tell tell_;
+    hufu::SeededRandom random_;
+    std::vector<std::uint64_t> due_;  // accepted orders at which each hit happens
+    std::uint64_t done_ = 0;
+    std::uint64_t relay_hits_ = 0;
+    std::vector<Window> windows_;
+};
+
+}  // namespace shop::demo

@@ -1,0 +1,71 @@
+// All processes of a run: broker, three services, two relays of the order outbox.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "child.hpp"
+#include "databases.hpp"
+
+namespace shop::demo {
+
+enum class Member : std::uint8_t { broker, order, payment, stock, relay_a, relay_b };
+inline constexpr std::array<Member, 6> all_members{Member::broker,  Member::order,   Member::payment,
+                                                   Member::stock,   Member::relay_a, Member::relay_b};
+[[nodiscard]] std::string_view to_string(Member member) noexcept;
+
+/// Which promise the run is meant to break, to prove that the oracle sees it.
+enum class Break : std::uint8_t {
+    none,
+    guard,   ///< payment and stock run without their guard, and stop themselves between effect and acknowledgement
+    settle,  ///< the relays delete rows before the broker has confirmed them
+};
+
+struct FleetOptions {
+    std::string programs;   ///< folder of the executables
+    std::string directory;  ///< folder of this run: data and logs
+    Break breaking = Break::none;
+    std::chrono::milliseconds lease{2'000};
+    std::chrono::milliseconds payment_timeout{10'000};
+};
+
+/// Starts, hits and ends processes. One thread, which must live as long as the processes should.
+class Fleet {
+public:
+    Fleet(FleetOptions options, const Databases& databases);
+
+    /// Starts everything and waits until it answers. Throws `hufu::Exception` naming the member and its log.
+    void start_all();
+    void start(Member member);
+    void wait_ready(Member member);
+    [[nodiscard]] Child& child(Member member) { return children_[static_cast<std::size_t>(member)].value(); }
+    /// From now on payment and stock no longer stop themselves in the window of `Break::guard`.
+    void stop_pausing() noexcept { pausing_ = false; }
+    /// Throws when a member has ended that nobody hit.
+    void check_all_alive();
+    /// SIGTERM to all, relays and services first.
+    void end_all();
+
+    [[nodiscard]] std::uint16_t port(Member member) const { return ports_[static_cast<std::size_t>(member)]; }
+    [[nodiscard]] const FleetOptions& options() const noexcept { return options_; }
+
+private:
+    [[nodiscard]] ChildOptions command(Member member) const;
+    [[nodiscard]] ChildOptions service(Member member) const;
+    [[nodiscard]] ChildOptions relay(Member member) const;
+    [[nodiscard]] bool answers(Member member) const;
+    [[nodiscard]] std::string log_of(Member member) const;
+    [[nodiscard]] std::string broker_url() const;
+
+    FleetOptions options_;
+    const Databases& databases_;
+    bool pausing_ = true;
+    std::array<std::uint16_t, all_members.size()> ports_{};
+    std::array<std::optional<Child>, all_members.size()> children_;
+};
+
+}  // namespace shop::demo

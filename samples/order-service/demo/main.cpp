@@ -1,0 +1,124 @@
+// order-demo: the order service under load while its processes are killed, and the proof that nothing was lost.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <hufu/core/config.hpp>
+#include <hufu/core/error.hpp>
+#include <stop_token>
+#include <thread>
+
+#include "run.hpp"
+
+namespace {
+
+hufu::ConfigSchema schema() {
+    hufu::ConfigSchema schema;
+    schema.integer("orders", 0, 0, 10'000'000, "orders to place; 0: 20000, or 3000 with --break")
+        .integer("kills", -1, -1, 10'000, "processes to hit while the orders come in; -1: 20, or 6 with --break")
+        .choice("store", {"sqlite", "postgres"}, "sqlite", "where the services keep their data")
+        .choice("break", {"none", "guard", "settle"}, "none",
+                "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the broker confirmed")
+        .real("rate", 250, "orders per second at most")
+        .integer("seed", 0, 0, 1'000'000'000, "of the kill moments; 0: another one every time")
+        .integer("seconds_limit", 600, 10, 86'400, "give up after so long")
+        .boolean("json", false, "one JSON object on standard output")
+        .boolean("keep", false, "keep databases, log and ledger also when every promise held");
+    return schema;
+}
+
+shop::demo::RunOptions options_of(const hufu::Config& config) {
+    shop::demo::RunOptions options;
+    const auto& breaking = config.text("break");
+    options.breaking = breaking == "guard"    ? shop::demo::Break::guard
+                       : breaking == "settle" ? shop::demo::Break::settle
+                                              : shop::demo::Break::none;
+    const bool broken = options.breaking != shop::demo::Break::none;
+    const auto orders = config.integer("orders");
+    const auto kills = config.integer("kills");
+    options.orders = orders > 0 ? static_cast<std::uint64_t>(orders) : broken ? 3'000 : 20'000;
+    options.kills = kills >= 0 ? static_cast<std::uint64_t>(kills) : broken ? 6 : 20;
+    options.postgres = config.text("store") == "postgres";
+    options.orders_per_second = config.real("rate");
+    options.seed = config.integer("seed") > 0 ? static_cast<std::uint64_t>(config.integer("seed")) : hufu::system_random().next();
+    options.limit = std::chrono::seconds{config.integer("seconds_limit")};
+    options.programs = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
+    std::string directory = (std::filesystem::temp_directory_path() / "order-demo-XXXXXX").string();
+    if (::mkdtemp(directory.data()) == nullptr) {
+        throw hufu::Exception{{hufu::ErrorCode::io, hufu::Disposition::fatal, "no folder can be made as " + directory + "; set TMPDIR"}};
+    }
+    options.directory = directory;
+    return options;
+}
+
+/// Turns SIGINT and SIGTERM into a stop request. Signals must be blocked in all threads first.
+class StopOnSignal {
+public:
+    StopOnSignal() {
+        ::sigemptyset(&signals_);
+        ::sigaddset(&signals_, SIGINT);
+        ::sigaddset(&signals_, SIGTERM);
+        ::sigaddset(&signals_, SIGUSR1);  // our own: the program is over
+        ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+        thread_ = std::thread{[this] {
+            int number = 0;
+            ::sigwait(&signals_, &number);
+            if (number != SIGUSR1) stop_.request_stop();
+        }};
+    }
+    ~StopOnSignal() {
+        ::pthread_kill(thread_.native_handle(), SIGUSR1);
+        thread_.join();
+    }
+    StopOnSignal(const StopOnSignal&) = delete;
+    StopOnSignal& operator=(const StopOnSignal&) = delete;
+    [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+
+private:
+    sigset_t signals_{};
+    std::stop_source stop_;
+    std::thread thread_;
+};
+
+int demo(const hufu::Config& config) {
+    const StopOnSignal stop;
+    const auto options = options_of(config);
+    const auto tell = [](const std::string& line) { std::fprintf(stderr, "  %s\n", line.c_str()); };
+    shop::demo::Outcome outcome;
+    try {
+        outcome = shop::demo::run(options, tell, stop.token());
+    } catch (...) {
+        std::fprintf(stderr, "order-demo: data and logs are kept in %s\n", options.directory.c_str());
+        throw;
+    }
+    std::fprintf(stderr, "%s", shop::demo::table(outcome).c_str());
+    if (config.boolean("json")) std::printf("%s\n", shop::demo::json(outcome).c_str());
+    if ((outcome.held() || options.breaking != shop::demo::Break::none) && !config.boolean("keep")) {
+        std::filesystem::remove_all(options.directory);
+    } else {
+        std::fprintf(stderr, "\n  databases, logs and ledger are kept in %s\n", options.directory.c_str());
+    }
+    return outcome.held() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    bool json = false;
+    try {
+        const auto known = schema();
+        const auto config = hufu::Config::load(known, {.flags = {arguments + 1, arguments + count}}).value();
+        if (config.help_wanted()) {
+            std::printf("order-demo: runs the order service under load, kills its processes, and checks every promise\n\n%s", known.help().c_str());
+            return 0;
+        }
+        json = config.boolean("json");
+        return demo(config);
+    } catch (const std::exception& failure) {
+        std::fprintf(stderr, "order-demo: %s\n", failure.what());
+        if (json) std::printf("%s\n", shop::demo::json_of_failure(failure.what()).c_str());
+        return 2;
+    }
+}

@@ -1,0 +1,149 @@
+#include "run.hpp"
+
+#include <filesystem>
+#include <hufu/core/clock.hpp>
+#include <hufu/core/error.hpp>
+
+#include "chaos.hpp"
+#include "databases.hpp"
+#include "evidence_reader.hpp"
+#include "http/client.hpp"
+#include "load.hpp"
+
+namespace shop::demo {
+namespace {
+
+constexpr std::int64_t delivered = 1'000'000;                // on every shelf: more than all orders together take
+constexpr std::chrono::milliseconds look_every{20};          // at the load
+constexpr std::chrono::milliseconds tell_every{5'000};
+constexpr std::chrono::milliseconds progress_every{250};     // at the databases
+constexpr std::chrono::seconds still{15};                    // nothing moved for so long: what is missing will not come
+
+class Run {
+public:
+    Run(const RunOptions& options, const Tell& tell, std::stop_token stop)
+        : options_{options}, tell_{tell}, stop_{std::move(stop)}, started_{clock_.steady_now()},
+          databases_{open_databases()},
+          fleet_{{.programs = options.programs, .directory = options.directory, .breaking = options.breaking}, *databases_} {}
+
+    Outcome run() {
+        tell_("starting broker, services and relays in " + options_.directory);
+        fleet_.start_all();
+        fill_shelves();
+        load_and_break();
+        const auto order = open_store(databases_->url("order"));
+        const auto payment = open_store(databases_->url("payment"));
+        const auto stock = open_store(databases_->url("stock"));
+        const Stores stores{*order, *payment, *stock};
+        wait_until_quiet(stores);
+        outcome_.seconds = std::chrono::duration<double>(clock_.steady_now() - started_).count();
+        fleet_.end_all();
+        return outcome_;
+    }
+
+private:
+    std::unique_ptr<Databases> open_databases() const {
+        return options_.postgres ? postgres_databases(options_.directory, options_.programs) : sqlite_databases(options_.directory);
+    }
+
+    void fill_shelves() {
+        HttpClient client{"127.0.0.1", fleet_.port(Member::stock), std::chrono::seconds{10}};
+        for (std::uint64_t i = 0; i < LoadOptions{}.skus; ++i) {
+            const auto answer = client.send({"PUT", "/stock/" + sku(i), R"({"quantity":)" + std::to_string(delivered) + "}"}).value();
+            if (answer.status != 200) throw std::runtime_error{"shelf not filled: " + answer.body};
+        }
+    }
+
+    void load_and_break() {
+        LedgerWriter ledger{ledger_path()};
+        Chaos chaos{fleet_, {.kills = options_.kills, .orders = options_.orders, .seed = options_.seed}, tell_};
+        Load load{{.port = fleet_.port(Member::order), .orders = options_.orders, .orders_per_second = options_.orders_per_second}, ledger};
+        auto next_tell = clock_.steady_now();
+        while (!load.finished()) {
+            chaos.step(load.accepted());
+            fleet_.check_all_alive();
+            check_time("the load did not end");
+            if (clock_.steady_now() >= next_tell) {
+                tell_(std::to_string(load.accepted()) + " of " + std::to_string(options_.orders) + " orders accepted, " +
+                      std::to_string(chaos.kills()) + " of " + std::to_string(options_.kills) + " kills");
+                next_tell = clock_.steady_now() + tell_every;
+            }
+            wait(look_every);
+        }
+        load.join();
+        while (!chaos.finished()) chaos.step(options_.orders);
+        outcome_.kills = chaos.kills();
+        outcome_.in_doubt = load.in_doubt();
+        windows_ = chaos.windows();
+    }
+
+    /// Until all that was promised has happened, or nothing has moved for so long that it never will.
+    void wait_until_quiet(const Stores& stores) {
+        tell_("load is over, waiting until everything has arrived");
+        Progress last;
+        auto moved_at = clock_.steady_now();
+        for (;;) {
+            const auto progress = read_progress(stores);
+            const auto now = clock_.steady_now();
+            const bool moved = progress != last;
+            if (moved) moved_at = now;
+            last = progress;
+            const bool out_of_time = now - started_ > options_.limit;
+            if (out_of_time || now - moved_at > still || (progress.backlog == 0 && !moved)) {
+                const auto ledger = read_ledger(ledger_path());
+                outcome_.verdict = judge(ledger, read_evidence(stores, delivered), windows_);
+                const bool all_there = outcome_.verdict.lost == 0 && progress.backlog == 0;
+                if (all_there) return;
+                if (out_of_time || now - moved_at > still) {
+                    outcome_.stuck = stuck(progress);
+                    return;
+                }
+            }
+            fleet_.check_all_alive();
+            check_stop();
+            wait(progress_every);
+        }
+    }
+
+    static std::string stuck(const Progress& progress) {
+        if (progress.backlog == 0) return "";
+        return "everything heals: " + std::to_string(progress.backlog) + " messages never left the outboxes, " + std::to_string(progress.parked) +
+               " are parked";
+    }
+
+    void check_time(const std::string& what) {
+        check_stop();
+        if (clock_.steady_now() - started_ > options_.limit) {
+            throw hufu::Exception{{hufu::ErrorCode::timeout, hufu::Disposition::fatal,
+                                   what + " within " + std::to_string(options_.limit.count()) + " s; give more with --seconds-limit, or fewer --orders"}};
+        }
+    }
+
+    void check_stop() const {
+        if (stop_.stop_requested()) {
+            throw hufu::Exception{{hufu::ErrorCode::cancelled, hufu::Disposition::retry, "stopped before the end"}};
+        }
+    }
+
+    void wait(std::chrono::milliseconds time) { clock_.sleep_until(clock_.steady_now() + time, stop_); }
+    [[nodiscard]] std::string ledger_path() const { return options_.directory + "/ledger.txt"; }
+
+    const RunOptions& options_;
+    const Tell& tell_;
+    std::stop_token stop_;
+    hufu::Clock& clock_ = hufu::system_clock();
+    hufu::SteadyTime started_;
+    std::unique_ptr<Databases> databases_;
+    Fleet fleet_;
+    std::vector<Window> windows_;
+    Outcome outcome_;
+};
+
+}  // namespace
+
+Outcome run(const RunOptions& options, const Tell& tell, std::stop_token stop) {
+    std::filesystem::create_directories(options.directory + "/logs");
+    return Run{options, tell, std::move(stop)}.run();
+}
+
+}  // namespace shop::demo

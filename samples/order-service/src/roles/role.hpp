@@ -1,0 +1,45 @@
+// What makes a service: its tables, its HTTP paths and what it does about other services' events.
+#pragma once
+
+#include <chrono>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "domain/event.hpp"
+#include "http/message.hpp"
+#include "storage/store.hpp"
+
+namespace shop {
+
+/// Events of these kinds have this effect here. Each reaction is a consumer group of its own.
+struct Reaction {
+    std::string group;
+    std::vector<EventKind> kinds;  ///< others of the same topics are passed over without a transaction
+    Effect effect;
+};
+
+/// The topics on which these kinds travel, each once.
+[[nodiscard]] std::vector<std::string> topics_of(const Reaction& reaction);
+[[nodiscard]] bool concerns(const Reaction& reaction, const hufu::Message& message);
+
+struct Role {
+    std::vector<std::string_view> tables;
+    HttpApplication application;
+    std::vector<Reaction> reactions;
+};
+
+struct RoleSettings {
+    std::chrono::milliseconds payment_timeout{15 * 60 * 1000};  ///< an order not paid for so long is closed
+};
+
+/// `store` is borrowed for the role's life.
+[[nodiscard]] Role order_role(Store& store, const RoleSettings& settings);
+[[nodiscard]] Role payment_role(Store& store);
+[[nodiscard]] Role stock_role(Store& store);
+
+/// Every service's tables of evidence, and `more`.
+[[nodiscard]] std::vector<std::string_view> tables_with_evidence(std::span<const std::string_view> more);
+
+}  // namespace shop

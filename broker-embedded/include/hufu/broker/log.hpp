@@ -185,8 +185,10 @@ public:
 
     /// True when something waits for the disk (a group pending or in flight).
     [[nodiscard]] bool busy() const noexcept;
-    /// True between a failed write or sync and the opening of the next segment.
-    [[nodiscard]] bool fenced() const noexcept;
+    /// True when it is time to stop reading requests: half of what may wait is waiting, or appends are refused.
+    [[nodiscard]] bool congested() const noexcept;
+    /// Set while appends are refused (failed write or sync, full disk): what they get.
+    [[nodiscard]] const std::optional<Error>& refusing() const noexcept;
     [[nodiscard]] std::uint64_t durable_offset() const noexcept;  ///< log offset below which all is durable
     [[nodiscard]] std::uint64_t bytes_on_disk() const noexcept;
 

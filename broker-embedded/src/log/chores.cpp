@@ -1,0 +1,58 @@
+#include "log/chores.hpp"
+
+#include <algorithm>
+
+#include "log/scan.hpp"
+
+namespace hufu::broker {
+namespace {
+/// Synced piece by piece, so that the log's own syncs never wait behind one large one.
+constexpr std::uint64_t prepare_step = 4U << 20U;
+}  // namespace
+
+void PrepareChore::run() {
+    result = prepare();
+    if (!result) static_cast<void>(directory_.remove(segment_name(base_)));  // give the space back; the first error counts
+}
+
+Result<std::shared_ptr<File>> PrepareChore::prepare() {
+    const auto name = segment_name(base_);
+    auto opened = directory_.open(name, OpenMode::create_new);
+    if (!opened && opened.error().code() == ErrorCode::conflict) {
+        // Left by an earlier attempt. Its content was never acknowledged; only a new file is known to be empty.
+        if (auto removed = directory_.remove(name); !removed) return removed.error();
+        if (auto synced = directory_.sync(); !synced) return synced.error();
+        opened = directory_.open(name, OpenMode::create_new);
+    }
+    if (!opened) return opened.error();
+    std::shared_ptr<File> file{std::move(*opened)};
+    for (std::uint64_t size = 0; size < capacity_;) {
+        size = std::min(capacity_, size + prepare_step);
+        if (auto allocated = file->preallocate(size); !allocated) return allocated.error();
+        if (auto synced = file->sync_data(); !synced) return synced.error();
+    }
+    if (auto synced = directory_.sync(); !synced) return synced.error();
+    return file;
+}
+
+void ReadBackChore::run() {
+    const Scan scan{.base = base_, .from = base_, .limit = end_, .trusted_to = end_, .bypass_cache = true};
+    const auto visit = [this](const GroupHeader&, const ScannedRecord& record) {
+        if (!record.intact) damages.push_back({record.log_offset, record.entry.size, "a record acknowledged before a failed sync is damaged"});
+    };
+    const auto lost = [this](std::uint64_t log_offset, std::uint64_t bytes) {
+        damages.push_back({log_offset, bytes, "a group acknowledged before a failed sync does not verify on the disk"});
+    };
+    auto scanned = scan_segment(*file_, scan, visit, lost);
+    if (!scanned) result = scanned.error();
+}
+
+void RemoveChore::run() {
+    for (const auto& name : names) {
+        auto removed = directory_.remove(name);
+        if (!removed && removed.error().code() != ErrorCode::not_found) result = removed.error();
+    }
+    if (auto synced = directory_.sync(); !synced) result = synced.error();
+}
+
+}  // namespace hufu::broker

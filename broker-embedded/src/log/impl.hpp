@@ -1,0 +1,171 @@
+// The insides of the Log: what it remembers, and the steps its parts are made of.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <hufu/broker/log.hpp>
+
+#include "log/chores.hpp"
+#include "log/format.hpp"
+#include "log/group.hpp"
+#include "log/index.hpp"
+#include "log/scan.hpp"
+
+namespace hufu::broker {
+
+/// A segment that is not written any more.
+struct SealedSegment {
+    std::uint64_t base = 0;
+    std::uint64_t end = 0;
+    std::uint64_t newest_ms = 0;
+    std::shared_ptr<File> data;           ///< opened when first read
+    std::unique_ptr<File> index;          ///< opened when first read
+    std::shared_ptr<SealedIndex> memory;  ///< set until the index file is written
+    bool rebuilt = false;                 ///< its index was made anew from the log in this run
+};
+
+/// The part of a queue that stands in one sealed segment.
+struct SealedRun {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+    SealedSegment* segment = nullptr;
+    std::uint64_t position = 0;  ///< of its first entry in the index file
+    std::size_t slot = 0;        ///< in `segment->memory->queues`, while that is set
+};
+
+struct Queue {
+    std::string topic;
+    std::int32_t queue_id = 0;
+    bool announced = false;          ///< the log holds its name
+    std::uint64_t next = 0;          ///< offset of the next append
+    std::uint64_t durable_next = 0;  ///< readers stop here
+    std::uint64_t active_first = 0;  ///< offset of active[0]
+    std::vector<IndexEntry> active;  ///< in the active segment
+    std::vector<SealedRun> runs;     ///< in sealed segments, oldest first
+};
+
+/// The segment that is written. Without a file while the next one is still being prepared.
+struct ActiveSegment {
+    std::uint64_t base = 0;
+    std::uint64_t capacity = 0;
+    std::shared_ptr<File> file;
+    bool established = false;  ///< its snapshot is durable, so a recovery would find it
+    [[nodiscard]] std::uint64_t limit() const noexcept { return base + capacity; }
+};
+
+struct SegmentPlan {
+    std::uint64_t base = 0;
+    std::uint64_t capacity = 0;
+};
+
+struct Log::Impl {
+    Impl(Directory& directory_, const LogOptions& options_, Clock& clock_)
+        : directory{directory_}, options{options_}, clock{clock_} {}
+
+    // recovery.cpp
+    Result<void> recover();
+    Result<void> create_first_segment();
+    Result<bool> replay_newest(const std::vector<std::uint64_t>& bases);
+    void restore(const Snapshot& snapshot);
+    void apply(const ScannedRecord& record);
+    Result<void> load_sealed(const std::vector<std::uint64_t>& bases);
+    Result<void> remove_strangers(const std::vector<std::string>& names);
+    Result<void> begin_epoch();
+
+    // log.cpp
+    void remember_state(std::string_view key, std::string_view value);
+    void forget_state(std::string_view key);
+
+    // append.cpp
+    Result<void> make_room(std::uint64_t bytes, std::uint64_t records);
+    /// Copies a record into the open group; room was made. Returns its bytes; `finish_record` sums them.
+    std::span<std::byte> add_record(RecordKind kind, std::uint32_t queue, std::int64_t tags_code,
+                                    std::span<const std::span<const std::byte>> parts, std::uint64_t& log_offset);
+    void finish_record(std::span<const std::byte> record);
+    Result<std::uint64_t> append_system(RecordKind kind, std::string_view payload);
+    void open_group();
+    void close_group();
+    void recycle(std::unique_ptr<LogGroup> group);
+    [[nodiscard]] bool open_fits(std::uint64_t bytes, std::uint64_t records) const noexcept;
+    std::byte* chunk_space(std::size_t bytes);
+
+    // segments.cpp
+    SegmentPlan& plan_next();
+    void roll();
+    void seal_active(std::uint64_t end);
+    void begin_segment();
+    [[nodiscard]] Snapshot make_snapshot() const;
+    [[nodiscard]] std::uint64_t snapshot_estimate() const noexcept;
+    Outcome refuse_all(const Error& error);
+    void reopen_if_ready();
+    void forget_memory(SealedSegment& segment);
+
+    // reading.cpp
+    struct Located {
+        std::span<const IndexEntry> entries;  ///< from the offset on
+        SealedSegment* segment = nullptr;     ///< null: the active one
+        std::uint64_t skip_to = 0;            ///< where entries.empty(): the next offset that exists
+    };
+    Located locate(Queue& queue, std::uint64_t offset, std::uint64_t limit, std::size_t entries_max);
+    Result<const File*> data_file(SealedSegment* segment);
+    Result<const File*> index_file(SealedSegment& segment);
+    void note_opened(SealedSegment* segment);
+    Result<void> rebuild_index(SealedSegment& segment);
+    Result<std::uint64_t> read_stored_at(QueueHandle queue, std::uint64_t offset);
+    void report_damage(std::uint64_t log_offset, std::uint64_t bytes, std::string text);
+    std::size_t read_records(const Located& located, std::span<const std::uint32_t> picked, std::uint64_t bytes,
+                             std::vector<std::byte>& out, std::uint32_t& damaged);
+
+    Directory& directory;
+    const LogOptions options;
+    Clock& clock;
+    std::unique_ptr<DirectoryLock> lock;
+
+    LogRecovery recovered;
+    std::vector<Damage> damages;
+
+    std::vector<Queue> queues;
+    std::map<std::string, std::map<std::int32_t, std::uint32_t>, std::less<>> queue_names;
+    std::map<std::string, std::string, std::less<>> state;
+    std::uint64_t state_bytes = 0;
+
+    std::uint64_t epoch = 0;
+    std::uint64_t last_ticket = 0;
+    std::uint64_t last_stored_ms = 0;
+    std::uint64_t start = 0;           ///< base of the oldest segment kept
+    std::uint64_t durable = 0;         ///< log offset below which all is on disk
+    std::uint64_t write_position = 0;  ///< log offset of the next group
+    std::uint64_t next_base = 0;       ///< of the segment that is planned next
+    std::uint64_t pending_bytes = 0;   ///< in open and closed groups
+
+    ActiveSegment active;
+    std::deque<std::unique_ptr<SealedSegment>> sealed;  ///< oldest first
+    std::optional<SegmentPlan> plan;
+    std::shared_ptr<File> prepared;  ///< the planned segment's file, ready
+    std::vector<SealedSegment*> opened;
+
+    std::unique_ptr<LogGroup> open;                  ///< takes appends
+    std::deque<std::unique_ptr<LogGroup>> closed;    ///< full, or of a segment that was left
+    std::deque<std::unique_ptr<LogGroup>> in_flight;
+    std::vector<std::unique_ptr<LogGroup>> spare_groups;
+    std::vector<Chunk> spare_chunks;
+
+    std::optional<Error> refusing;   ///< set: no append is taken
+    std::shared_ptr<File> doubtful;  ///< after a failure: the file to read back before going on
+    SegmentSpan doubtful_span;
+    bool chore_out = false;
+    bool dropping_waits = false;     ///< `unwanted` waits for ticket `dropping_ticket`
+    std::uint64_t dropping_ticket = 0;
+    std::vector<std::string> unwanted;         ///< files to remove now
+    std::vector<std::string> unwanted_later;   ///< files to remove once the new start is durable
+    std::optional<SteadyTime> retry_at;
+
+    std::vector<IndexEntry> entry_buffer;
+};
+
+}  // namespace hufu::broker

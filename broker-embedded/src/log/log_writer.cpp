@@ -1,0 +1,148 @@
+#include <hufu/broker/log_writer.hpp>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include <hufu/core/assert.hpp>
+
+namespace hufu::broker {
+namespace {
+
+struct Performed {
+    LogGroup* group = nullptr;
+    Result<void> result;
+};
+
+}  // namespace
+
+struct LogWriter::Impl {
+    Impl(Log& log_, Clock& clock_, const LogWriterOptions& options_, std::function<void()> notify_)
+        : log{log_}, clock{clock_}, options{options_}, notify{std::move(notify_)} {
+        group_thread = std::thread{[this] { carry_groups(); }};
+        chore_thread = std::thread{[this] { carry_chores(); }};
+    }
+
+    ~Impl() {
+        {
+            const std::scoped_lock lock{mutex};
+            stopping = true;
+        }
+        group_ready.notify_all();
+        chore_ready.notify_all();
+        group_thread.join();
+        chore_thread.join();
+    }
+
+    /// The next group, or null when stopping. Looks for a while before it blocks: waking a thread costs more than a sync.
+    LogGroup* next_group() {
+        const auto until = clock.steady_now() + options.spin;
+        while (waiting.load(std::memory_order_acquire) == 0 && clock.steady_now() < until) {
+            for (int i = 0; i < 32; ++i) __builtin_ia32_pause();
+        }
+        std::unique_lock lock{mutex};
+        group_ready.wait(lock, [this] { return stopping || !groups.empty(); });
+        if (groups.empty()) return nullptr;
+        auto* group = groups.front();
+        groups.pop_front();
+        waiting.store(groups.size(), std::memory_order_release);
+        return group;
+    }
+
+    void carry_groups() {
+        while (auto* group = next_group()) {
+            auto result = Log::write(*group);
+            if (result) result = Log::sync(*group);
+            {
+                const std::scoped_lock lock{mutex};
+                performed.push_back({group, std::move(result)});
+                changed.notify_all();
+            }
+            notify();
+        }
+    }
+
+    void carry_chores() {
+        for (;;) {
+            std::unique_lock lock{mutex};
+            chore_ready.wait(lock, [this] { return stopping || chore; });
+            if (stopping) return;
+            auto work = std::move(chore);
+            lock.unlock();
+            work->run();
+            lock.lock();
+            chore_done = std::move(work);
+            changed.notify_all();
+            lock.unlock();
+            notify();
+        }
+    }
+
+    void pump(const std::function<void(const Outcome&)>& outcome) {
+        const auto report = [&outcome](const Outcome& settled) {
+            if (settled.through > 0) outcome(settled);
+        };
+        std::deque<Performed> back;
+        std::unique_ptr<LogChore> chore_back;
+        {
+            const std::scoped_lock lock{mutex};
+            back.swap(performed);
+            chore_back = std::move(chore_done);
+        }
+        for (auto& one : back) report(one.result ? log.completed(one.group) : log.failed(one.group, one.result.error()));
+        if (chore_back) report(log.finished(std::move(chore_back)));
+        while (auto* group = log.take_group()) {
+            {
+                const std::scoped_lock lock{mutex};
+                groups.push_back(group);
+                waiting.store(groups.size(), std::memory_order_release);
+            }
+            group_ready.notify_one();
+        }
+        if (auto work = log.take_chore()) {
+            {
+                const std::scoped_lock lock{mutex};
+                HUFU_ASSERT(!chore);
+                chore = std::move(work);
+            }
+            chore_ready.notify_one();
+        }
+    }
+
+    Log& log;
+    Clock& clock;
+    const LogWriterOptions options;
+    const std::function<void()> notify;
+
+    std::mutex mutex;
+    std::condition_variable group_ready;
+    std::condition_variable chore_ready;
+    std::condition_variable changed;        // performed or chore_done got something
+    std::deque<LogGroup*> groups;           // guarded by mutex
+    std::deque<Performed> performed;        // guarded by mutex
+    std::unique_ptr<LogChore> chore;        // guarded by mutex
+    std::unique_ptr<LogChore> chore_done;   // guarded by mutex
+    bool stopping = false;                  // guarded by mutex
+    std::atomic<std::size_t> waiting{0};    // groups.size(), readable without the mutex
+    std::thread group_thread;
+    std::thread chore_thread;
+};
+
+LogWriter::LogWriter(Log& log, Clock& clock, const LogWriterOptions& options, std::function<void()> notify)
+    : impl_{std::make_unique<Impl>(log, clock, options, std::move(notify))} {}
+
+LogWriter::~LogWriter() = default;
+
+void LogWriter::pump(const std::function<void(const Outcome&)>& outcome) { impl_->pump(outcome); }
+
+void LogWriter::drain(const std::function<void(const Outcome&)>& outcome) {
+    for (;;) {
+        impl_->pump(outcome);
+        if (!impl_->log.busy()) return;
+        std::unique_lock lock{impl_->mutex};
+        impl_->changed.wait(lock, [this] { return !impl_->performed.empty() || impl_->chore_done; });
+    }
+}
+
+}  // namespace hufu::broker

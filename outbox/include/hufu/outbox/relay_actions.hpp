@@ -51,6 +51,9 @@ struct RelayOptions {
     std::size_t holes_max = 10'000;
 };
 
+/// Checks that the numbers fit each other. The error names option, value and rule.
+[[nodiscard]] Result<void> validate(const RelayOptions& options);
+
 // Lease channel.
 struct AcquireLane {
     std::string owner;
@@ -127,6 +130,7 @@ struct PublishBatch {
         std::uint32_t bytes = 0;
         SystemTime created_at = {};
         bool from_lot = false;
+        bool again = false;  ///< it was published before
     };
     std::uint64_t session = 0;
     std::vector<Message> messages = {};

@@ -1,0 +1,88 @@
+// What the broker does with a request. No socket, no thread, no clock: the shell feeds it frames, log outcomes and time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <hufu/broker/connection_id.hpp>
+#include <hufu/broker/log.hpp>
+#include <hufu/core/clock.hpp>
+#include <hufu/core/ids.hpp>
+#include <hufu/core/metrics.hpp>
+#include <hufu/remoting/frame.hpp>
+#include <hufu/remoting/record.hpp>
+
+namespace hufu::broker {
+
+struct DispatcherOptions {
+    std::string cluster = "DefaultCluster";
+    std::string broker_name = "hufu";
+    remoting::Host advertised{};            ///< the address in routes and message ids
+    bool auto_create_topics = true;
+    std::int32_t default_queues = 8;        ///< of topics made by a send; %RETRY% and %DLQ% topics have one
+    bool answer_before_durable = false;     ///< asynchronous durability: a send is answered when the log took it
+    std::size_t topics_max = 20'000;
+    std::size_t members_max = 50'000;       ///< group members in all
+    std::size_t parked_pulls_max = 65'536;
+    std::uint64_t unsettled_bytes_max = 8ULL << 20U;   ///< accepted and not yet durable; above it no frame is taken
+    std::uint64_t connection_output_max = 1ULL << 20U; ///< unsent answers of one connection; above it no frame is taken
+    std::uint64_t output_max = 24ULL << 20U;           ///< unsent answers in all; above it pulls are answered "busy"
+    std::chrono::milliseconds offsets_every{200};      ///< how often changed consumer positions go into the log
+    std::chrono::seconds member_silence{120};          ///< a group member that sent no heartbeat for so long is gone
+};
+
+/// The broker's request dispatch: topics, queues, consumer positions, groups, queue locks, waiting pulls, routes.
+///
+/// Threads: one owner, the same as the Log's. Borrows log, ids and metrics for its life.
+/// Delivery: a send is answered with success only after the log settled it as durable, in log order (unless
+/// `answer_before_durable`). Consumer positions are stored every `offsets_every`; after a crash a group may see again
+/// what it consumed since.
+/// Errors: whatever a client sends is answered with a code and a sentence, or `receive` fails and the connection must be
+/// closed. Nothing a client sends ends the broker.
+class Dispatcher {
+public:
+    /// Loads topics and positions from the recovered log. Positions beyond their queue's end are cut to it, with an alarm.
+    Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics);
+    ~Dispatcher();
+    Dispatcher(const Dispatcher&) = delete;
+    Dispatcher& operator=(const Dispatcher&) = delete;
+
+    ConnectionId connected(const remoting::Host& peer);
+    /// Drops the connection's waiting pulls, memberships and queue locks; tells the groups that lost a member.
+    void disconnected(ConnectionId connection, SteadyTime now);
+
+    /// Takes one frame (its header may be unescaped in place). An error means: not a command; close the connection.
+    Result<void> receive(ConnectionId connection, const remoting::Frame& frame, SteadyTime now);
+    /// False while frames of this connection should wait: its answers are not read, or the log is behind.
+    [[nodiscard]] bool accepts(ConnectionId connection) const noexcept;
+
+    /// The log's verdict on appended records: answers sends, serves waiting pulls.
+    void settled(const Outcome& outcome, SteadyTime now);
+
+    /// Ends waits that are over, forgets silent members, puts changed positions into the log.
+    void tick(SteadyTime now);
+    /// When `tick` has something to do next, at the latest; nothing when only events matter.
+    [[nodiscard]] std::optional<SteadyTime> next_tick() const noexcept;
+    /// Puts every changed position into the log now (clean stop). False when the log refused one.
+    bool store_offsets();
+
+    /// Connections with new output since the last call; appends to `into`.
+    void take_ready(std::vector<ConnectionId>& into);
+    /// Moves the connection's unsent bytes to `into`, which must be empty (its capacity is reused).
+    void take_output(ConnectionId connection, std::string& into);
+    /// So many of the taken bytes have left the process.
+    void written(ConnectionId connection, std::size_t bytes) noexcept;
+
+    /// Sentences for the operator since the last call.
+    [[nodiscard]] std::vector<std::string> take_alarms();
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hufu::broker

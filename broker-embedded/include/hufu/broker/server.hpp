@@ -1,0 +1,69 @@
+// The bundled broker as a server: sockets in front of the Dispatcher, a folder behind it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include <hufu/core/clock.hpp>
+#include <hufu/core/error.hpp>
+#include <hufu/core/log.hpp>
+#include <hufu/core/metrics.hpp>
+#include <hufu/core/random.hpp>
+
+namespace hufu::broker {
+
+/// When a send is answered with success.
+enum class Durability : std::uint8_t {
+    sync,   ///< after fdatasync returned 0 for the message's group
+    async,  ///< once it is in memory, in order; a crash may lose the last moments. Consumers still see durable messages only
+};
+
+/// What a broker needs to know. A plain value; `Server::open` checks it.
+struct ServerOptions {
+    std::string folder;                  ///< where the log lives; created when missing
+    std::string listen = {};             ///< "host:port" (port 0: any free one), empty: no TCP
+    std::string unix_socket = {};        ///< path of a Unix stream socket, empty: none
+    std::string advertise = {};          ///< "IPv4:port" that clients are told, empty: what it listens on
+    bool allow_remote = false;           ///< without it, listening beyond the loopback interface is refused
+    Durability durability = Durability::sync;
+    bool auto_create_topics = true;      ///< a send to a missing topic makes it
+    std::uint32_t default_queues = 8;    ///< queues of topics made by a send
+    std::string metrics_listen = {};     ///< "host:port" for /metrics and /healthz, empty: none
+};
+
+/// A running broker. `open` recovers the log and listens; `run` serves until a stop is asked for.
+///
+/// Threads: `run` does all network work on the calling thread; the log's writer has a thread of its own. Only `run` may
+/// be called after `open`, once. Borrows clock, random, metrics and log for its life.
+///
+/// Delivery: a send answered with success is in the log as durably as `durability` says and survives kill -9.
+/// Errors of `open`: `busy` (folder owned by another broker, port in use), `corrupt`, `wrong_version`, `out_of_space`,
+/// `permission`, `invalid_argument`. Nothing is left behind but the folder.
+class Server {
+public:
+    static Result<std::unique_ptr<Server>> open(ServerOptions options, Clock& clock, Random& random, MetricsRegistry& metrics,
+                                               hufu::Log& log);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    /// Serves until `stop`, then answers what was accepted, stores consumer positions and closes. An error means that
+    /// the log had to be given up.
+    Result<void> run(std::stop_token stop);
+
+    /// "host:port" in effect, empty without TCP.
+    [[nodiscard]] const std::string& tcp_address() const noexcept;
+    /// Path of the Unix socket, empty without.
+    [[nodiscard]] const std::string& unix_address() const noexcept;
+    /// "host:port" of /metrics, empty without.
+    [[nodiscard]] const std::string& metrics_address() const noexcept;
+
+private:
+    struct Impl;
+    explicit Server(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hufu::broker

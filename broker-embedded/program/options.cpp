@@ -1,0 +1,100 @@
+#include "options.hpp"
+
+#include <charconv>
+#include <string_view>
+
+namespace hufu::broker {
+namespace {
+
+Error refuse(std::string text) {
+    return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text) + " (hufu-broker --help lists the flags)"};
+}
+
+template <class Number>
+bool read_number(std::string_view text, Number& into) {
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), into);
+    return fault == std::errc{} && end == text.data() + text.size();
+}
+
+/// Obeys one `--flag value`; returns what is wrong with it, or nothing.
+std::string take(ProgramOptions& options, std::string_view flag, const std::string& value) {
+    ServerOptions& server = options.server;
+    if (flag == "--data") {
+        server.folder = value;
+    } else if (flag == "--listen") {
+        server.listen = value;
+    } else if (flag == "--advertise") {
+        server.advertise = value;
+    } else if (flag == "--unix") {
+        server.unix_socket = value;
+    } else if (flag == "--metrics-listen") {
+        server.metrics_listen = value;
+    } else if (flag == "--durability") {
+        if (value != "sync" && value != "async") return "--durability \"" + value + "\": must be sync or async";
+        server.durability = value == "sync" ? Durability::sync : Durability::async;
+    } else if (flag == "--auto-create-topics") {
+        if (value != "on" && value != "off") return "--auto-create-topics \"" + value + "\": must be on or off";
+        server.auto_create_topics = value == "on";
+    } else if (flag == "--queues") {
+        if (!read_number(value, server.default_queues) || server.default_queues < 1 || server.default_queues > 1024)
+            return "--queues \"" + value + "\": must be a number from 1 to 1024";
+    } else if (flag == "--ready-fd") {
+        int descriptor = -1;
+        if (!read_number(value, descriptor) || descriptor < 0)
+            return "--ready-fd \"" + value + "\": must be the number of an open file descriptor";
+        options.ready_fd = descriptor;
+    } else {
+        return "unknown flag \"" + std::string{flag} + "\"";
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<ProgramOptions> parse_program_options(std::span<const char* const> arguments) {
+    ProgramOptions options;
+    for (std::size_t index = 0; index < arguments.size(); ++index) {
+        std::string_view flag = arguments[index];
+        if (flag == "--help" || flag == "-h") {
+            options.help = true;
+            return options;
+        }
+        if (flag == "--allow-remote") {
+            options.server.allow_remote = true;
+            continue;
+        }
+        std::string value;
+        if (const auto equals = flag.find('='); equals != std::string_view::npos) {
+            value = flag.substr(equals + 1);
+            flag = flag.substr(0, equals);
+        } else if (index + 1 < arguments.size()) {
+            value = arguments[++index];
+        } else {
+            return refuse("flag \"" + std::string{flag} + "\" is unknown or lacks its value");
+        }
+        if (std::string fault = take(options, flag, value); !fault.empty()) return refuse(std::move(fault));
+    }
+    if (options.server.folder.empty()) return refuse("--data DIR is missing: it says where the log lives");
+    if (options.server.listen.empty() && options.server.unix_socket.empty())
+        return refuse("nothing to listen on: give --listen HOST:PORT, --unix PATH, or both");
+    return options;
+}
+
+const char* program_help() noexcept {
+    return "hufu-broker: the bundled broker, speaking RocketMQ's remoting protocol\n"
+           "\n"
+           "  --data DIR                     folder of the log; created when missing, locked while in use\n"
+           "  --listen HOST:PORT             TCP address, e.g. 127.0.0.1:9876 (port 0: any free one)\n"
+           "  --unix PATH                    Unix stream socket, beside or instead of TCP\n"
+           "  --advertise IPV4:PORT          address that clients are told; default: the listening address\n"
+           "  --allow-remote                 permits --listen beyond the loopback interface (there is no access control)\n"
+           "  --durability sync|async        when a send is answered: after fdatasync (default), or after the write\n"
+           "  --auto-create-topics on|off    whether a send creates a missing topic (default on)\n"
+           "  --queues N                     queues of a topic created by a send (default 8)\n"
+           "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"
+           "  --ready-fd N                   writes the TCP address and a newline to this descriptor when accepting\n"
+           "\n"
+           "SIGTERM and SIGINT stop it cleanly. Exit code 0 after a clean stop, 1 after an error.\n";
+}
+
+}  // namespace hufu::broker

@@ -1,0 +1,208 @@
+// The table from request code to handler, and the life of sessions.
+#include <hufu/broker/dispatcher.hpp>
+
+#include <algorithm>
+#include <array>
+
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+using Handler = void (*)(DispatchState&, const Request&);
+
+struct Row {
+    std::int32_t code;
+    Handler handler;
+};
+
+// Sorted by code.
+constexpr std::array table{
+    Row{10, handle_send},           Row{11, handle_pull},          Row{14, handle_query_offset},
+    Row{15, handle_update_offset},  Row{21, handle_topic_configs}, Row{29, handle_search_offset},
+    Row{30, handle_max_offset},     Row{31, handle_min_offset},    Row{32, handle_earliest_time},
+    Row{34, handle_heartbeat},      Row{35, handle_unregister},    Row{38, handle_consumer_list},
+    Row{41, handle_lock_queues},    Row{42, handle_unlock_queues}, Row{105, handle_route},
+    Row{106, handle_cluster_info},  Row{206, handle_topic_list},   Row{310, handle_send},
+    Row{320, handle_send},
+};
+static_assert(std::is_sorted(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.code < b.code; }));
+
+Handler handler_of(std::int32_t code) noexcept {
+    const auto row = std::lower_bound(table.begin(), table.end(), code,
+                                      [](const Row& candidate, std::int32_t wanted) { return candidate.code < wanted; });
+    return row != table.end() && row->code == code ? row->handler : nullptr;
+}
+
+}  // namespace
+
+DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics)
+    : log{log_in},
+      options{std::move(options_in)},
+      ids{ids_in},
+      messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
+      bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
+      messages_refused{metrics.counter("hufu_broker_messages_refused_total", "Sends answered with an error")},
+      messages_pulled{metrics.counter("hufu_broker_messages_pulled_total", "Messages handed to consumers")},
+      bytes_pulled{metrics.counter("hufu_broker_pulled_bytes_total", "Bytes of records handed to consumers")},
+      requests{metrics.counter("hufu_broker_requests_total", "Requests received")},
+      requests_refused{metrics.counter("hufu_broker_requests_refused_total", "Requests answered with an error")},
+      alarms_raised{metrics.counter("hufu_broker_alarms_total", "Conditions an operator should look at")},
+      connections{metrics.gauge("hufu_broker_connections", "Open client connections")},
+      parked_gauge{metrics.gauge("hufu_broker_parked_pulls", "Pulls waiting for a message")},
+      members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {}
+
+Session* DispatchState::find(ConnectionId connection) noexcept {
+    if (connection.slot >= sessions.size()) return nullptr;
+    Session& session = sessions[connection.slot];
+    return session.open && session.generation == connection.generation ? &session : nullptr;
+}
+
+void DispatchState::produced(ConnectionId connection, Session& session, std::size_t before) {
+    const std::size_t bytes = session.output.size() - before;
+    session.unsent += bytes;
+    unsent += bytes;
+    if (session.ready) return;
+    session.ready = true;
+    ready.push_back(connection);
+}
+
+void DispatchState::succeed(const Request& request, std::string_view body) {
+    answer(request, ResponseCode::success, remoting::NoFields{}, body);
+}
+
+void DispatchState::refuse(const Request& request, ResponseCode code, std::string_view remark) {
+    requests_refused.add();
+    answer(request, code, remoting::NoFields{}, {}, remark);
+}
+
+void DispatchState::alarm(std::string text) {
+    alarms_raised.add();
+    // A broken client can repeat its mistake for ever; the counter goes on when the list is full.
+    constexpr std::size_t alarms_kept = 100;
+    if (alarms.size() < alarms_kept) alarms.push_back(std::move(text));
+}
+
+struct Dispatcher::Impl {
+    DispatchState state;
+    remoting::CommandView command;  // reused for frame after frame
+};
+
+Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics)
+    : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics}, {}}} {
+    load_topics(impl_->state);
+    load_positions(impl_->state);
+    for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);
+}
+
+Dispatcher::~Dispatcher() = default;
+
+ConnectionId Dispatcher::connected(const remoting::Host& peer) {
+    DispatchState& state = impl_->state;
+    std::uint32_t slot = 0;
+    if (state.free_slots.empty()) {
+        slot = static_cast<std::uint32_t>(state.sessions.size());
+        state.sessions.emplace_back();
+    } else {
+        slot = state.free_slots.back();
+        state.free_slots.pop_back();
+    }
+    Session& session = state.sessions[slot];
+    const std::uint32_t generation = session.generation + 1 == 0 ? 1 : session.generation + 1;
+    session = Session{};
+    session.generation = generation;
+    session.open = true;
+    session.peer = peer;
+    state.connections.add(1);
+    return ConnectionId{slot, generation};
+}
+
+void Dispatcher::disconnected(ConnectionId connection, SteadyTime) {
+    DispatchState& state = impl_->state;
+    Session* session = state.find(connection);
+    if (session == nullptr) return;
+    state.unsent -= session->unsent;
+    const std::uint32_t generation = session->generation;
+    *session = Session{};
+    session->generation = generation;
+    state.free_slots.push_back(connection.slot);
+    state.connections.add(-1);
+    drop_parked_pulls(state, connection);
+    state.locks.forget(connection);
+    tell_members(state, state.groups.forget(connection));
+}
+
+Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame& frame, SteadyTime now) {
+    DispatchState& state = impl_->state;
+    remoting::CommandView& command = impl_->command;
+    if (auto decoded = remoting::decode_command(frame, command); !decoded) return decoded;
+    if (command.is_response()) return {};  // this broker asks its clients nothing
+    state.requests.add();
+    const Request request{connection, command, now};
+    if (const Handler handler = handler_of(command.code); handler != nullptr) {
+        handler(state, request);
+    } else {
+        state.refuse(request, ResponseCode::request_code_not_supported,
+                     " request type " + std::to_string(command.code) + " not supported");
+    }
+    return {};
+}
+
+bool Dispatcher::accepts(ConnectionId connection) const noexcept {
+    DispatchState& state = impl_->state;
+    const Session* session = state.find(connection);
+    return session != nullptr && session->unsent <= state.options.connection_output_max &&
+           state.unsettled_bytes <= state.options.unsettled_bytes_max;
+}
+
+void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
+    settle_sends(impl_->state, outcome);
+    serve_grown_queues(impl_->state, now);
+}
+
+void Dispatcher::tick(SteadyTime now) {
+    DispatchState& state = impl_->state;
+    if (now >= state.next_deadline) end_waits(state, now);
+    if (now >= state.positions_due) store_positions(state, now);
+    if (now >= state.expiry_due) {
+        state.expiry_due = now + std::chrono::seconds{10};
+        tell_members(state, state.groups.expire(now, state.options.member_silence));
+    }
+}
+
+std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
+    const DispatchState& state = impl_->state;
+    SteadyTime next = std::min(state.next_deadline, state.positions_due);
+    if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
+    if (next == SteadyTime::max()) return std::nullopt;
+    return next;
+}
+
+bool Dispatcher::store_offsets() { return store_positions(impl_->state, SteadyTime{}); }
+
+void Dispatcher::take_ready(std::vector<ConnectionId>& into) {
+    DispatchState& state = impl_->state;
+    for (const ConnectionId connection : state.ready) {
+        Session* session = state.find(connection);
+        if (session == nullptr) continue;
+        session->ready = false;
+        into.push_back(connection);
+    }
+    state.ready.clear();
+}
+
+void Dispatcher::take_output(ConnectionId connection, std::string& into) {
+    if (Session* session = impl_->state.find(connection); session != nullptr) std::swap(session->output, into);
+}
+
+void Dispatcher::written(ConnectionId connection, std::size_t bytes) noexcept {
+    DispatchState& state = impl_->state;
+    Session* session = state.find(connection);
+    if (session == nullptr) return;
+    session->unsent -= bytes;
+    state.unsent -= bytes;
+}
+
+std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }
+
+}  // namespace hufu::broker

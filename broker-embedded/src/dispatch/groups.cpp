@@ -1,0 +1,164 @@
+// Members of groups and what they hold: 34, 35, 38, 40, 41, 42.
+#include <hufu/remoting/bodies.hpp>
+
+#include "names.hpp"
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+constexpr std::size_t body_bytes_max = 1U << 20U;  // of heartbeats and lock requests
+constexpr std::size_t client_id_bytes_max = 1024;
+constexpr std::size_t subscriptions_max = 1000;
+constexpr std::size_t locks_max = 10'000;  // queues in one request
+
+/// What is wrong with a heartbeat; empty when it is fine.
+std::string fault_of(const remoting::Heartbeat& heartbeat) {
+    if (heartbeat.client_id.empty()) return "the heartbeat lacks its clientID";
+    if (heartbeat.client_id.size() > client_id_bytes_max)
+        return "the clientID has " + std::to_string(heartbeat.client_id.size()) + " bytes; at most " +
+               std::to_string(client_id_bytes_max) + " are allowed";
+    for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
+        if (std::string fault = group_name_fault(consumer.group); !fault.empty()) return fault;
+        if (consumer.subscriptions.size() > subscriptions_max)
+            return "group \"" + consumer.group + "\" has " + std::to_string(consumer.subscriptions.size()) +
+                   " subscriptions; at most " + std::to_string(subscriptions_max) + " are allowed";
+        for (const remoting::SubscriptionData& subscription : consumer.subscriptions)
+            if (std::string fault = topic_name_fault(subscription.topic); !fault.empty()) return fault;
+    }
+    return {};
+}
+
+Beat beat_of(const remoting::Heartbeat& heartbeat) {
+    Beat beat;
+    beat.client_id = heartbeat.client_id;
+    for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
+        ConsumerBeat& group = beat.consumers.emplace_back();
+        group.group = consumer.group;
+        group.broadcasting = consumer.message_model == remoting::MessageModel::broadcasting;
+        for (const remoting::SubscriptionData& wanted : consumer.subscriptions)
+            // The codes come from the expression: those that some clients send are wrong.
+            group.subscriptions.push_back(TopicSubscription{wanted.topic, wanted.expression, wanted.version,
+                                                            tag_codes_of(wanted.expression)});
+    }
+    return beat;
+}
+
+template <class Body>
+bool parse_body(DispatchState& state, const Request& request, Body& into) {
+    if (request.command.body.size() > body_bytes_max) {
+        state.refuse(request, ResponseCode::invalid_parameter,
+                     "the body has " + std::to_string(request.command.body.size()) + " bytes; at most " +
+                         std::to_string(body_bytes_max) + " are allowed here");
+        return false;
+    }
+    auto parsed = Body::parse(request.command.body);
+    if (!parsed) {
+        state.refuse(request, ResponseCode::invalid_parameter, parsed.error().text());
+        return false;
+    }
+    into = std::move(*parsed);
+    return true;
+}
+
+bool parse_lock_request(DispatchState& state, const Request& request, remoting::LockRequest& into) {
+    if (!parse_body(state, request, into)) return false;
+    std::string fault = group_name_fault(into.consumer_group);
+    if (fault.empty() && into.client_id.size() > client_id_bytes_max) fault = "the clientId is too long";
+    if (fault.empty() && into.queues.size() > locks_max)
+        fault = std::to_string(into.queues.size()) + " queues in one request; at most " + std::to_string(locks_max) + " are allowed";
+    if (fault.empty()) return true;
+    state.refuse(request, ResponseCode::invalid_parameter, fault);
+    return false;
+}
+
+bool exists(DispatchState& state, const remoting::MessageQueue& queue) {
+    const Topic* topic = state.find_topic(queue.topic);
+    return topic != nullptr && queue.queue_id >= 0 && queue.queue_id < static_cast<std::int32_t>(topic->queues.size());
+}
+
+}  // namespace
+
+void handle_heartbeat(DispatchState& state, const Request& request) {
+    remoting::Heartbeat heartbeat;
+    if (!parse_body(state, request, heartbeat)) return;
+    if (const std::string fault = fault_of(heartbeat); !fault.empty())
+        return state.refuse(request, ResponseCode::invalid_parameter, fault);
+    if (state.groups.member_count() >= state.options.members_max)
+        return state.refuse(request, ResponseCode::system_busy,
+                            "[OVERLOAD] the broker has " + std::to_string(state.options.members_max) + " group members already");
+    for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
+        if (consumer.message_model == remoting::MessageModel::broadcasting) continue;
+        // The route of the retry topic must be there right after the first heartbeat: clients ask every 30 s only.
+        const std::string retry = retry_topic_of(consumer.group);
+        if (state.find_topic(retry) != nullptr) continue;
+        if (auto made = state.create_topic(retry, 1); !made)
+            return state.refuse(request, ResponseCode::system_busy, made.error().text());
+    }
+    const auto changed = state.groups.beat(request.connection, beat_of(heartbeat), request.now);
+    state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
+    state.answer(request, ResponseCode::success, remoting::HeartbeatResponse{});
+    tell_members(state, changed);
+}
+
+void handle_unregister(DispatchState& state, const Request& request) {
+    const auto header = remoting::UnregisterRequest::decode(request.command);
+    if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
+    const bool left = !header->consumer_group.empty() &&
+                      state.groups.leave(request.connection, header->client_id, header->consumer_group);
+    state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
+    state.succeed(request);
+    if (left) tell_members(state, {std::string{header->consumer_group}});
+}
+
+void handle_consumer_list(DispatchState& state, const Request& request) {
+    const auto header = remoting::GroupRequest::decode(request.command);
+    if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
+    const GroupTable::Group* group = state.groups.find(header->consumer_group);
+    if (group == nullptr)
+        return state.refuse(request, ResponseCode::system_error,
+                            "no consumer of group \"" + std::string{header->consumer_group.substr(0, group_length_max)} +
+                                "\" is registered");
+    remoting::ConsumerList list;
+    for (const GroupTable::Member& member : group->members) list.client_ids.push_back(member.client_id);
+    state.succeed(request, list.to_json());
+}
+
+void handle_lock_queues(DispatchState& state, const Request& request) {
+    remoting::LockRequest wanted;
+    if (!parse_lock_request(state, request, wanted)) return;
+    remoting::LockResponse answer;
+    for (const remoting::MessageQueue& queue : wanted.queues) {
+        if (exists(state, queue) && state.locks.lock(wanted.consumer_group, {queue.topic, queue.queue_id}, wanted.client_id,
+                                                     request.connection, request.now))
+            answer.locked.push_back(queue);
+    }
+    state.succeed(request, answer.to_json());
+}
+
+void handle_unlock_queues(DispatchState& state, const Request& request) {
+    remoting::LockRequest given;
+    if (!parse_lock_request(state, request, given)) return;
+    for (const remoting::MessageQueue& queue : given.queues)
+        state.locks.unlock(given.consumer_group, {queue.topic, queue.queue_id}, given.client_id);
+    state.succeed(request);
+}
+
+void tell_members(DispatchState& state, const std::vector<std::string>& groups) {
+    state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
+    for (const std::string& name : groups) {
+        const GroupTable::Group* group = state.groups.find(name);
+        if (group == nullptr || group->broadcasting) continue;
+        for (const GroupTable::Member& member : group->members) {
+            Session* session = state.find(member.connection);
+            if (session == nullptr) continue;
+            const std::size_t before = session->output.size();
+            remoting::append_request(session->output, remoting::SerializeType::json,
+                                     remoting::RequestCode::notify_consumer_ids_changed, state.next_opaque++,
+                                     remoting::GroupRequest{name}, {}, true);
+            state.produced(member.connection, *session, before);
+        }
+    }
+}
+
+}  // namespace hufu::broker

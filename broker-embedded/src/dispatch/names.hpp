@@ -1,0 +1,27 @@
+// What a topic or group may be called (RocketMQ TopicValidator's rules), and the names that carry meaning.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace hufu::broker {
+
+inline constexpr std::string_view retry_prefix = "%RETRY%";
+inline constexpr std::string_view dead_letter_prefix = "%DLQ%";
+/// The topic whose route tells a client how topics that do not exist yet would be created.
+inline constexpr std::string_view template_topic = "TBW102";
+
+inline constexpr std::size_t topic_length_max = 127;
+inline constexpr std::size_t derived_topic_length_max = 255;  // %RETRY% and %DLQ% topics
+inline constexpr std::size_t group_length_max = 120;
+
+[[nodiscard]] inline bool is_retry_topic(std::string_view topic) noexcept { return topic.starts_with(retry_prefix); }
+[[nodiscard]] inline bool is_dead_letter_topic(std::string_view topic) noexcept { return topic.starts_with(dead_letter_prefix); }
+[[nodiscard]] std::string retry_topic_of(std::string_view group);
+
+/// Empty when `topic` is a valid name, else the sentence that says what is wrong with it.
+[[nodiscard]] std::string topic_name_fault(std::string_view topic);
+/// As above, for consumer and producer groups.
+[[nodiscard]] std::string group_name_fault(std::string_view group);
+
+}  // namespace hufu::broker

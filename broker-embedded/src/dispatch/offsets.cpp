@@ -1,0 +1,165 @@
+// Where queues begin and end, and where groups stand in them: 14, 15, 29, 30, 31, 32.
+#include <charconv>
+
+#include "names.hpp"
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+constexpr std::string_view key_prefix = "offset/";
+constexpr std::size_t positions_max = 500'000;
+/// A queue this short that has lost nothing is young: a new group begins at its first message, so that a consumer that
+/// subscribed before the topic existed misses nothing (the original's rule, there in terms of resident memory).
+constexpr std::uint64_t young_queue_records = 4096;
+
+std::string key_of(std::string_view group, const Log::QueueName& queue) {
+    std::string key{key_prefix};
+    key.append(group).append(1, '/').append(queue.topic).append(1, '/').append(std::to_string(queue.queue_id));
+    return key;
+}
+
+template <class Number>
+bool read_number(std::string_view text, Number& into) {
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), into);
+    return fault == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+/// Decodes the header and finds its queue; refuses otherwise.
+template <class Header, class Then>
+void with_queue(DispatchState& state, const Request& request, Then then) {
+    const auto header = Header::decode(request.command);
+    if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
+    const Topic* topic = state.require_queue(request, header->topic, header->queue_id);
+    if (topic != nullptr) then(*header, topic->queues[static_cast<std::size_t>(header->queue_id)]);
+}
+
+void answer_offset(DispatchState& state, const Request& request, std::uint64_t offset) {
+    state.answer(request, ResponseCode::success, remoting::OffsetResponse{static_cast<std::int64_t>(offset)});
+}
+
+}  // namespace
+
+void handle_query_offset(DispatchState& state, const Request& request) {
+    with_queue<remoting::QueryOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
+        if (const auto group = state.positions.find(header.consumer_group); group != state.positions.end()) {
+            if (const auto position = group->second.find(queue); position != group->second.end())
+                return answer_offset(state, request, position->second.offset);
+        }
+        const bool young = state.log.min_offset(queue) == 0 && state.log.max_offset(queue) <= young_queue_records;
+        if (header.set_zero_if_not_found.value_or(true) && young) return answer_offset(state, request, 0);
+        state.answer(request, ResponseCode::query_not_found, remoting::NoFields{}, {},
+                     "the group has no position in this queue yet");
+    });
+}
+
+void handle_update_offset(DispatchState& state, const Request& request) {
+    with_queue<remoting::UpdateOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
+        if (const std::string fault = group_name_fault(header.consumer_group); !fault.empty())
+            return state.refuse(request, ResponseCode::invalid_parameter, fault);
+        if (!commit_position(state, header.consumer_group, queue, header.commit_offset, request.now))
+            return state.refuse(request, ResponseCode::invalid_parameter,
+                                "offset " + std::to_string(header.commit_offset) + " is outside of the queue, whose end is " +
+                                    std::to_string(state.log.max_offset(queue)));
+        state.succeed(request);
+    });
+}
+
+void handle_max_offset(DispatchState& state, const Request& request) {
+    with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
+        answer_offset(state, request, state.log.max_offset(queue));
+    });
+}
+
+void handle_min_offset(DispatchState& state, const Request& request) {
+    with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
+        answer_offset(state, request, state.log.min_offset(queue));
+    });
+}
+
+void handle_search_offset(DispatchState& state, const Request& request) {
+    with_queue<remoting::SearchOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
+        // A time before 1970 or after the year 10000 would overflow in microseconds; both mean an end of the queue.
+        constexpr std::int64_t latest_ms = 253'402'300'800'000;
+        const auto ms = std::chrono::milliseconds{std::min(std::max<std::int64_t>(header.timestamp, 0), latest_ms)};
+        const auto boundary = header.upper ? TimeBoundary::upper : TimeBoundary::lower;
+        answer_offset(state, request, state.log.offset_at(queue, SystemTime{ms}, boundary));
+    });
+}
+
+void handle_earliest_time(DispatchState& state, const Request& request) {
+    with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
+        const auto stored = state.log.stored_at_ms(queue, state.log.min_offset(queue));
+        struct Timestamp {
+            std::int64_t value;
+            void write(remoting::CommandWriter& writer) const { writer.field("timestamp", value); }
+        };
+        state.answer(request, ResponseCode::success, Timestamp{stored ? static_cast<std::int64_t>(*stored) : -1});
+    });
+}
+
+bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset, SteadyTime now) {
+    if (offset < 0 || static_cast<std::uint64_t>(offset) > state.log.max_offset(queue)) return false;
+    auto of_group = state.positions.find(group);
+    if (of_group == state.positions.end()) {
+        if (state.positions.size() >= positions_max) return false;
+        of_group = state.positions.emplace(std::string{group}, std::map<QueueHandle, Position>{}).first;
+    }
+    const auto [entry, fresh] = of_group->second.try_emplace(queue);
+    Position& position = entry->second;
+    if (!fresh && position.offset == static_cast<std::uint64_t>(offset)) return true;
+    position.offset = static_cast<std::uint64_t>(offset);
+    if (!position.changed) {
+        position.changed = true;
+        state.changed_positions.emplace_back(std::string{group}, queue);
+        state.positions_due = std::min(state.positions_due, now + state.options.offsets_every);
+    }
+    return true;
+}
+
+bool store_positions(DispatchState& state, SteadyTime now) {
+    std::size_t stored = 0;
+    for (const auto& [group, queue] : state.changed_positions) {
+        Position& position = state.positions.find(group)->second.find(queue)->second;
+        char text[20];
+        const auto end = std::to_chars(text, text + sizeof text, position.offset).ptr;
+        const auto put = state.log.put_state(key_of(group, state.log.queue_name(queue)),
+                                             std::string_view{text, static_cast<std::size_t>(end - text)});
+        if (!put) break;  // the disk is behind or full: the positions stay here and are tried again
+        position.changed = false;
+        ++stored;
+    }
+    state.changed_positions.erase(state.changed_positions.begin(),
+                                  state.changed_positions.begin() + static_cast<std::ptrdiff_t>(stored));
+    state.positions_due = state.changed_positions.empty() ? SteadyTime::max() : now + state.options.offsets_every;
+    return state.changed_positions.empty();
+}
+
+void load_positions(DispatchState& state) {
+    state.log.for_each_state(key_prefix, [&](std::string_view key, std::string_view value) {
+        const std::string_view names = key.substr(key_prefix.size());
+        const auto group_end = names.find('/');
+        const auto topic_end = names.rfind('/');
+        std::int32_t queue_id = 0;
+        Position position;
+        if (group_end == std::string_view::npos || topic_end <= group_end || !read_number(value, position.offset) ||
+            !read_number(names.substr(topic_end + 1), queue_id)) {
+            state.alarm("the stored position \"" + std::string{key} + "\" cannot be read and was passed over");
+            return;
+        }
+        const auto queue = state.log.find_queue(names.substr(group_end + 1, topic_end - group_end - 1), queue_id);
+        if (!queue) return;  // a topic that is no more
+        const std::uint64_t end = state.log.max_offset(*queue);
+        if (position.offset > end) {
+            state.alarm("group \"" + std::string{names.substr(0, group_end)} + "\" stood at offset " +
+                        std::to_string(position.offset) + " of topic \"" +
+                        std::string{names.substr(group_end + 1, topic_end - group_end - 1)} + "\" queue " +
+                        std::to_string(queue_id) + ", beyond the recovered end " + std::to_string(end) +
+                        "; it now stands at the end. Messages were lost with the disk's unsynced data");
+            position.offset = end;
+        }
+        state.positions[std::string{names.substr(0, group_end)}][*queue] = position;
+    });
+}
+
+}  // namespace hufu::broker

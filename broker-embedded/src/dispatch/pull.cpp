@@ -1,0 +1,231 @@
+// Handing out messages: 11, with waiting pulls.
+#include <algorithm>
+
+#include "names.hpp"
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+constexpr std::uint32_t pull_records_max = 1024;
+constexpr std::uint64_t pull_bytes_default = 256U << 10U;
+constexpr std::uint64_t pull_bytes_max = 1U << 20U;
+constexpr std::uint32_t pull_scan = 4096;
+constexpr std::chrono::milliseconds wait_max{25'000};  // clients give a waiting pull 30 s
+
+ResponseCode code_of(ReadStatus status) noexcept {
+    switch (status) {
+        case ReadStatus::found: return ResponseCode::success;
+        case ReadStatus::no_match: return ResponseCode::pull_retry_immediately;
+        case ReadStatus::at_end: return ResponseCode::pull_not_found;
+        case ReadStatus::beyond:
+        case ReadStatus::below: return ResponseCode::pull_offset_moved;
+    }
+    return ResponseCode::system_error;
+}
+
+std::string_view remark_of(ReadStatus status) noexcept {
+    switch (status) {
+        case ReadStatus::found: return "FOUND";
+        case ReadStatus::no_match: return "NO_MATCHED_MESSAGE";
+        case ReadStatus::at_end: return "OFFSET_OVERFLOW_ONE";
+        case ReadStatus::beyond: return "OFFSET_OVERFLOW_BADLY";
+        case ReadStatus::below: return "OFFSET_TOO_SMALL";
+    }
+    return {};
+}
+
+ReadResult read(DispatchState& state, QueueHandle queue, const ParkedPull& pull) {
+    state.read_bytes.clear();
+    TagFilter filter;
+    if (!pull.tag_codes.empty())
+        filter = [&codes = pull.tag_codes](std::int64_t code) { return std::binary_search(codes.begin(), codes.end(), code); };
+    const ReadResult result = state.log.read(queue, pull.offset, pull.limits, filter, state.read_bytes);
+    if (result.damaged > 0) {
+        const Log::QueueName name = state.log.queue_name(queue);
+        state.alarm("topic \"" + std::string{name.topic} + "\" queue " + std::to_string(name.queue_id) + ": " +
+                    std::to_string(result.damaged) + " damaged record(s) before offset " + std::to_string(result.next_offset) +
+                    " were passed over; restore them from the sender");
+    }
+    return result;
+}
+
+/// Answers with what `read` found; the records are in `state.read_bytes`.
+void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult& result) {
+    Session* session = state.find(pull.connection);
+    if (session == nullptr) return;
+    const std::size_t before = session->output.size();
+    remoting::PullResponse header;
+    header.next_begin_offset = static_cast<std::int64_t>(result.next_offset);
+    header.min_offset = static_cast<std::int64_t>(result.min_offset);
+    header.max_offset = static_cast<std::int64_t>(result.max_offset);
+    remoting::CommandWriter writer{session->output, pull.serialize_type, static_cast<std::int32_t>(code_of(result.status)),
+                                   pull.opaque, remoting::flag_bit::response, remark_of(result.status)};
+    header.write(writer);
+    if (result.status == ReadStatus::found) {
+        writer.finish({reinterpret_cast<const char*>(state.read_bytes.data()), state.read_bytes.size()});
+        state.messages_pulled.add(result.records);
+        state.bytes_pulled.add(state.read_bytes.size());
+    } else {
+        writer.finish();
+    }
+    state.produced(pull.connection, *session, before);
+}
+
+/// Whether there is room for another answer with records.
+bool overloaded(DispatchState& state, const Session& session) {
+    return state.unsent > state.options.output_max || session.unsent > state.options.connection_output_max;
+}
+
+void park(DispatchState& state, QueueHandle handle, ParkedPull pull) {
+    state.next_deadline = std::min(state.next_deadline, pull.deadline);
+    state.queue(handle).parked.push_back(std::move(pull));
+    state.parked_queues.insert(handle);
+    ++state.parked;
+    state.parked_gauge.set(static_cast<std::int64_t>(state.parked));
+}
+
+/// Takes the queue's waiting pulls out; whoever still waits is parked again.
+std::vector<ParkedPull> take_parked(DispatchState& state, QueueHandle handle) {
+    std::vector<ParkedPull> taken = std::exchange(state.queue(handle).parked, {});
+    state.parked_queues.erase(handle);
+    state.parked -= taken.size();
+    state.parked_gauge.set(static_cast<std::int64_t>(state.parked));
+    return taken;
+}
+
+/// The group's wish for this topic, from the request or from its heartbeat. False when it was refused.
+bool read_subscription(DispatchState& state, const Request& request, const remoting::PullRequest& header,
+                       std::vector<std::int64_t>& tag_codes) {
+    if (!header.expression_type.empty() && header.expression_type != "TAG") {
+        state.refuse(request, ResponseCode::system_error,
+                     "expression type \"" + std::string{header.expression_type.substr(0, 40)} +
+                         "\" is not offered by this broker; subscribe with tags");
+        return false;
+    }
+    if ((header.sys_flag & remoting::pull_flag::subscription) != 0) {
+        tag_codes = tag_codes_of(header.subscription);
+        return true;
+    }
+    const GroupTable::Group* group = state.groups.find(header.consumer_group);
+    const std::string name{header.consumer_group.substr(0, group_length_max)};
+    if (group == nullptr) {
+        state.refuse(request, ResponseCode::subscription_not_exist,
+                     "group \"" + name + "\" has sent no heartbeat on this broker; send one, or put the subscription into the pull");
+        return false;
+    }
+    const auto subscription = group->subscriptions.find(header.topic);
+    if (subscription == group->subscriptions.end()) {
+        state.refuse(request, ResponseCode::subscription_not_exist,
+                     "group \"" + name + "\" is not subscribed to topic \"" + std::string{header.topic} + "\"");
+        return false;
+    }
+    if (subscription->second.version < header.sub_version) {
+        state.refuse(request, ResponseCode::subscription_not_latest,
+                     "the subscription of group \"" + name + "\" is newer than its last heartbeat");
+        return false;
+    }
+    tag_codes = subscription->second.tag_codes;
+    return true;
+}
+
+}  // namespace
+
+void handle_pull(DispatchState& state, const Request& request) {
+    const auto header = remoting::PullRequest::decode(request.command);
+    if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
+    if (request.command.is_one_way()) return;
+    if (const std::string fault = group_name_fault(header->consumer_group); !fault.empty())
+        return state.refuse(request, ResponseCode::invalid_parameter, fault);
+    const Topic* topic = state.require_queue(request, header->topic, header->queue_id);
+    if (topic == nullptr) return;
+    const QueueHandle handle = topic->queues[static_cast<std::size_t>(header->queue_id)];
+
+    ParkedPull pull;
+    if (!read_subscription(state, request, *header, pull.tag_codes)) return;
+    if ((header->sys_flag & remoting::pull_flag::commit_offset) != 0)
+        commit_position(state, header->consumer_group, handle, header->commit_offset, request.now);
+
+    Session* session = state.find(request.connection);
+    if (session == nullptr) return;
+    if (overloaded(state, *session))
+        return state.refuse(request, ResponseCode::system_busy, "[OVERLOAD] too many unread answers; read them, then pull again");
+    pull.connection = request.connection;
+    pull.opaque = request.command.opaque;
+    pull.serialize_type = request.command.serialize_type;
+    pull.offset = header->queue_offset < 0 ? 0 : static_cast<std::uint64_t>(header->queue_offset);
+    pull.limits.records_max = static_cast<std::uint32_t>(
+        std::clamp<std::int32_t>(header->messages_max, 1, static_cast<std::int32_t>(pull_records_max)));
+    pull.limits.bytes_max = header->bytes_max.value_or(0) > 0
+                                ? std::min<std::uint64_t>(static_cast<std::uint64_t>(*header->bytes_max), pull_bytes_max)
+                                : pull_bytes_default;
+    pull.limits.scan_max = pull_scan;
+
+    const ReadResult result = read(state, handle, pull);
+    const bool may_wait = (header->sys_flag & remoting::pull_flag::suspend) != 0 && header->suspend_timeout_ms > 0 &&
+                          state.parked < state.options.parked_pulls_max;
+    if (result.status == ReadStatus::at_end && may_wait) {
+        const auto wait = std::min<std::chrono::milliseconds>(
+            std::chrono::milliseconds{std::min<std::int64_t>(header->suspend_timeout_ms, wait_max.count())}, wait_max);
+        pull.deadline = request.now + wait;
+        park(state, handle, std::move(pull));
+        return;
+    }
+    answer_pull(state, pull, result);
+}
+
+void serve_grown_queues(DispatchState& state, SteadyTime now) {
+    for (const QueueHandle handle : std::exchange(state.grown, {})) {
+        state.queue(handle).grew = false;
+        if (state.queue(handle).parked.empty()) continue;
+        for (ParkedPull& pull : take_parked(state, handle)) {
+            Session* session = state.find(pull.connection);
+            if (session == nullptr) continue;
+            if (overloaded(state, *session)) {
+                // Nothing found, for the moment: the client asks again once it has read what is on its way.
+                ReadResult later;
+                later.next_offset = pull.offset;
+                later.min_offset = state.log.min_offset(handle);
+                later.max_offset = state.log.max_offset(handle);
+                answer_pull(state, pull, later);
+                continue;
+            }
+            const ReadResult result = read(state, handle, pull);
+            // Records that the group does not want do not wake it, unless more than one look was needed.
+            const bool nothing_for_it = (result.status == ReadStatus::no_match || result.status == ReadStatus::at_end) &&
+                                        result.next_offset >= result.max_offset;
+            if (nothing_for_it && now < pull.deadline) {
+                pull.offset = result.next_offset;
+                park(state, handle, std::move(pull));
+                continue;
+            }
+            answer_pull(state, pull, result);
+        }
+    }
+}
+
+void end_waits(DispatchState& state, SteadyTime now) {
+    state.next_deadline = SteadyTime::max();
+    const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
+    for (const QueueHandle handle : handles) {
+        for (ParkedPull& pull : take_parked(state, handle)) {
+            if (now < pull.deadline) {
+                park(state, handle, std::move(pull));
+                continue;
+            }
+            answer_pull(state, pull, read(state, handle, pull));
+        }
+    }
+}
+
+void drop_parked_pulls(DispatchState& state, ConnectionId connection) {
+    const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
+    for (const QueueHandle handle : handles) {
+        Queue& queue = state.queue(handle);
+        state.parked -= std::erase_if(queue.parked, [&](const ParkedPull& pull) { return pull.connection == connection; });
+        if (queue.parked.empty()) state.parked_queues.erase(handle);
+    }
+    state.parked_gauge.set(static_cast<std::int64_t>(state.parked));
+}
+
+}  // namespace hufu::broker

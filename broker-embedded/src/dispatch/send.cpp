@@ -1,0 +1,351 @@
+// Storing messages: 10, 310, 320.
+#include <algorithm>
+
+#include <hufu/remoting/batch.hpp>
+#include <hufu/remoting/checksum.hpp>
+#include <hufu/remoting/ids.hpp>
+#include <hufu/remoting/properties.hpp>
+#include <hufu/remoting/record.hpp>
+
+#include "names.hpp"
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+using remoting::SendRequest;
+
+constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group that was never configured
+constexpr std::size_t minted_key_bytes = 1 + remoting::property::unique_key.size() + 1 + remoting::unique_key_size + 1;
+
+/// Topics a real broker keeps for itself; a message there would mean something else (TopicValidator).
+constexpr std::string_view reserved_topics[] = {
+    "SCHEDULE_TOPIC_XXXX",        "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC",          "OFFSET_MOVED_EVENT",
+    "TBW102"};
+
+struct Refusal {
+    ResponseCode code = ResponseCode::success;
+    std::string remark;
+    [[nodiscard]] bool refused() const noexcept { return code != ResponseCode::success; }
+};
+
+/// What the broker must know of a message's properties.
+struct Traits {
+    std::string_view tags;
+    bool has_key = false;
+};
+
+Refusal read_properties(std::string_view encoded, bool delay_counts, Traits& traits) {
+    using namespace remoting;
+    if (encoded.size() > properties_bytes_max)
+        return {ResponseCode::message_illegal, "the properties have " + std::to_string(encoded.size()) + " bytes; at most " +
+                                                   std::to_string(properties_bytes_max) + " are allowed"};
+    PropertiesView properties{encoded};
+    while (const auto entry = properties.next()) {
+        const std::string_view name = entry->name;
+        // Nearly every property is told apart by its first letter.
+        switch (name.empty() ? '\0' : name.front()) {
+            case 'T':
+                if (name == property::tags) {
+                    traits.tags = entry->value;
+                } else if (name == property::transaction_prepared && parse_boolean(entry->value)) {
+                    return {ResponseCode::no_permission,
+                            "this broker takes no transaction (half) messages; send through the outbox instead"};
+                } else if (name == property::timer_delay_s || name == property::timer_delay_ms ||
+                           name == property::timer_deliver_ms) {
+                    return {ResponseCode::message_illegal, "property " + std::string{name} +
+                                                               ": this broker has no timers; use deliver_at of the outbox"};
+                }
+                break;
+            case 'U': traits.has_key = traits.has_key || (name == property::unique_key && !entry->value.empty()); break;
+            case 'D':
+                if (name == property::delay_level && entry->value != "0" && delay_counts)
+                    return {ResponseCode::message_illegal, "property DELAY=" + std::string{entry->value.substr(0, 20)} +
+                                                               ": this broker has no delay levels; use deliver_at of the outbox"};
+                break;
+            default: break;
+        }
+    }
+    return {};
+}
+
+Refusal refusal_of(const Error& error) {
+    switch (error.code()) {
+        case ErrorCode::busy: return {ResponseCode::system_busy, "[OVERLOAD] " + error.text()};
+        case ErrorCode::too_large:
+        case ErrorCode::invalid_argument: return {ResponseCode::message_illegal, error.text()};
+        default: return {ResponseCode::service_not_available, error.text()};
+    }
+}
+
+/// The topic to store in, made when it may be; null with a refusal otherwise.
+Topic* topic_for(DispatchState& state, std::string_view name, Refusal& refusal) {
+    if (Topic* topic = state.find_topic(name); topic != nullptr) return topic;
+    if (std::string fault = topic_name_fault(name); !fault.empty()) {
+        refusal = {ResponseCode::invalid_parameter, std::move(fault)};
+        return nullptr;
+    }
+    if (std::find(std::begin(reserved_topics), std::end(reserved_topics), name) != std::end(reserved_topics)) {
+        refusal = {ResponseCode::no_permission, "topic \"" + std::string{name} + "\" is reserved; choose another name"};
+        return nullptr;
+    }
+    const bool derived = is_retry_topic(name) || is_dead_letter_topic(name);
+    if (!derived && !state.options.auto_create_topics) {
+        refusal = {ResponseCode::topic_not_exist, "topic \"" + std::string{name} +
+                                                      "\" does not exist and automatic creation is off; create it, or start "
+                                                      "the broker with --auto-create-topics on"};
+        return nullptr;
+    }
+    auto made = state.create_topic(name, derived ? 1 : state.options.default_queues);
+    if (!made) {
+        refusal = refusal_of(made.error());
+        return nullptr;
+    }
+    return *made;
+}
+
+/// A message that failed too often, or that comes from an orderly group, goes to the group's dead letters.
+bool belongs_to_dead_letters(const DispatchState& state, const SendRequest& header, SteadyTime now) {
+    if (!is_retry_topic(header.topic)) return false;
+    const std::int32_t attempts_max = header.reconsume_times_max.value_or(consume_attempts_max);
+    return header.reconsume_times > attempts_max || state.locks.any_held(header.topic.substr(retry_prefix.size()), now);
+}
+
+/// Appends one record. What is known of the message beside the header comes in `record`.
+Result<Appended> store(DispatchState& state, QueueHandle queue, remoting::Record& record, const Traits& traits) {
+    char minted[minted_key_bytes];
+    if (!traits.has_key) {
+        char* end = minted;
+        if (!record.properties.empty() && record.properties.back() != remoting::property_separator)
+            *end++ = remoting::property_separator;
+        end = std::copy(remoting::property::unique_key.begin(), remoting::property::unique_key.end(), end);
+        *end++ = remoting::name_separator;
+        remoting::write_unique_key(end, state.ids.next());
+        end += remoting::unique_key_size;
+        *end++ = remoting::property_separator;
+        record.more_properties = std::string_view{minted, static_cast<std::size_t>(end - minted)};
+        if (record.properties.size() + record.more_properties.size() > remoting::properties_bytes_max)
+            return Error{ErrorCode::too_large, Disposition::reject,
+                         "the properties leave no room for a UNIQ_KEY; shorten them or set UNIQ_KEY"};
+    }
+    record.body_crc = remoting::body_checksum(record.body);
+    const std::size_t size = remoting::record_size(record);
+    if (state.record.size() < size) state.record.resize(size);
+    remoting::encode_record(state.record, record);
+    return state.log.append(queue, remoting::tags_code(traits.tags), std::span<const std::byte>{state.record}.first(size));
+}
+
+/// A record's fields that come from the request and its connection.
+remoting::Record record_of(const DispatchState& state, const SendRequest& header, const remoting::Host& peer) {
+    remoting::Record record;
+    record.flag = header.flag;
+    record.sys_flag = header.sys_flag;
+    record.born_timestamp = header.born_timestamp;
+    record.born_host = peer;
+    record.store_host = state.options.advertised;
+    record.reconsume_times = header.reconsume_times;
+    return record;
+}
+
+void answer_stored(DispatchState& state, const PendingSend& send) {
+    Session* session = state.find(send.connection);
+    if (session == nullptr) return;
+    const std::size_t before = session->output.size();
+    char id[remoting::OffsetMessageId::size];
+    remoting::OffsetMessageId{state.options.advertised, static_cast<std::int64_t>(send.log_offset)}.write(id);
+    remoting::SendResponse header;
+    header.message_id = std::string_view{id, sizeof id};
+    std::string ids;
+    if (!send.more_log_offsets.empty()) {
+        ids.assign(id, sizeof id);
+        for (const std::uint64_t offset : send.more_log_offsets) {
+            remoting::OffsetMessageId{state.options.advertised, static_cast<std::int64_t>(offset)}.write(id);
+            ids.append(1, ',').append(id, sizeof id);
+        }
+        header.message_id = ids;
+    }
+    header.queue_id = send.queue_id;
+    header.queue_offset = static_cast<std::int64_t>(send.queue_offset);
+    remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(ResponseCode::success),
+                                   send.opaque, remoting::flag_bit::response};
+    header.write(writer);
+    writer.finish();
+    state.produced(send.connection, *session, before);
+}
+
+void answer_refused(DispatchState& state, const PendingSend& send, const Refusal& refusal) {
+    state.messages_refused.add(1 + send.more_log_offsets.size());
+    state.requests_refused.add();
+    Session* session = state.find(send.connection);
+    if (session == nullptr || !send.answer) return;
+    const std::size_t before = session->output.size();
+    remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(refusal.code), send.opaque,
+                                   remoting::flag_bit::response, refusal.remark};
+    writer.finish();
+    state.produced(send.connection, *session, before);
+}
+
+/// The log took a message or a batch: it is answered when the log settles it.
+void await(DispatchState& state, PendingSend send) {
+    state.unsettled_bytes += send.bytes;
+    if (send.answer && state.options.answer_before_durable) {
+        answer_stored(state, send);
+        send.answer = false;
+    }
+    state.pending.push_back(std::move(send));
+}
+
+Refusal store_one(DispatchState& state, const Request& request, const SendRequest& header, const Topic& topic,
+                  remoting::Record& record, PendingSend& send) {
+    Traits traits;
+    const std::string_view body = request.command.body;
+    if (body.size() > remoting::body_bytes_max)
+        return {ResponseCode::message_illegal, "the body has " + std::to_string(body.size()) + " bytes; at most " +
+                                                   std::to_string(remoting::body_bytes_max) + " are allowed"};
+    const bool delay_counts = !is_dead_letter_topic(topic.name);
+    if (Refusal refusal = read_properties(header.properties, delay_counts, traits); refusal.refused()) return refusal;
+    record.body = body;
+    record.properties = header.properties;
+    const auto appended = store(state, send.queue, record, traits);
+    if (!appended) return refusal_of(appended.error());
+    send.ticket = appended->ticket;
+    send.queue_offset = appended->queue_offset;
+    send.log_offset = appended->log_offset;
+    send.bytes = remoting::record_size(record);
+    await(state, std::move(send));
+    return {};
+}
+
+Refusal store_batch(DispatchState& state, const Request& request, remoting::Record& record, PendingSend& send) {
+    const std::string_view body = request.command.body;
+    if (body.size() > remoting::body_bytes_max)
+        return {ResponseCode::message_illegal, "the batch has " + std::to_string(body.size()) + " bytes; at most " +
+                                                   std::to_string(remoting::body_bytes_max) + " are allowed"};
+    // Everything is looked at before anything is stored.
+    std::vector<std::pair<remoting::BatchEntry, Traits>> entries;
+    remoting::BatchView batch{body};
+    for (;;) {
+        auto entry = batch.next();
+        if (!entry) return {ResponseCode::message_illegal, entry.error().text()};
+        if (!*entry) break;
+        Traits traits;
+        if (Refusal refusal = read_properties((*entry)->properties, true, traits); refusal.refused()) return refusal;
+        entries.emplace_back(**entry, traits);
+    }
+    if (entries.empty()) return {ResponseCode::message_illegal, "the batch is empty"};
+    bool first = true;
+    for (const auto& [entry, traits] : entries) {
+        record.flag = entry.flag;
+        record.body = entry.body;
+        record.properties = entry.properties;
+        record.more_properties = {};
+        const auto appended = store(state, send.queue, record, traits);
+        if (!appended) {
+            // What was taken stays in the log and is delivered; the client repeats the whole batch with the same ids.
+            if (!first) {
+                send.answer = false;
+                await(state, std::move(send));
+            }
+            return refusal_of(appended.error());
+        }
+        send.ticket = appended->ticket;
+        send.bytes += remoting::record_size(record);
+        if (first) {
+            send.queue_offset = appended->queue_offset;
+            send.log_offset = appended->log_offset;
+        } else {
+            send.more_log_offsets.push_back(appended->log_offset);
+        }
+        first = false;
+    }
+    await(state, std::move(send));
+    return {};
+}
+
+Refusal accept(DispatchState& state, const Request& request) {
+    const auto decoded = SendRequest::decode(request.command);
+    if (!decoded) return {ResponseCode::invalid_parameter, decoded.error().text()};
+    const SendRequest& header = *decoded;
+    if ((header.sys_flag & remoting::sys_flag::transaction_mask) != 0)
+        return {ResponseCode::no_permission, "this broker takes no transaction messages; send through the outbox instead"};
+    if (header.batch && is_retry_topic(header.topic))
+        return {ResponseCode::message_illegal, "a batch cannot go to the retry topic \"" + std::string{header.topic} + "\""};
+
+    Refusal refusal;
+    std::string dead_letters;
+    std::string_view name = header.topic;
+    std::int32_t queue_id = header.queue_id;
+    if (belongs_to_dead_letters(state, header, request.now)) {
+        dead_letters.assign(dead_letter_prefix).append(header.topic.substr(retry_prefix.size()));
+        name = dead_letters;
+        queue_id = 0;
+    }
+    Topic* topic = topic_for(state, name, refusal);
+    if (topic == nullptr) return refusal;
+    if ((topic->perm & remoting::permission::write) == 0)
+        return {ResponseCode::no_permission, "topic \"" + topic->name + "\": sending message is forbidden"};
+    if (queue_id >= static_cast<std::int32_t>(topic->queues.size()))
+        return {ResponseCode::invalid_parameter, "topic \"" + topic->name + "\" has queues 0 to " +
+                                                     std::to_string(topic->queues.size() - 1) + ", not " +
+                                                     std::to_string(queue_id)};
+    if (queue_id < 0) queue_id = static_cast<std::int32_t>(topic->next_queue++ % topic->queues.size());
+
+    const Session* session = state.find(request.connection);
+    remoting::Record record = record_of(state, header, session == nullptr ? remoting::Host{} : session->peer);
+    record.topic = topic->name;
+    record.queue_id = queue_id;
+    PendingSend send;
+    send.connection = request.connection;
+    send.opaque = request.command.opaque;
+    send.serialize_type = request.command.serialize_type;
+    send.answer = !request.command.is_one_way();
+    send.queue = topic->queues[static_cast<std::size_t>(queue_id)];
+    send.queue_id = queue_id;
+    return header.batch ? store_batch(state, request, record, send)
+                        : store_one(state, request, header, *topic, record, send);
+}
+
+}  // namespace
+
+void handle_send(DispatchState& state, const Request& request) {
+    if (const Refusal refusal = accept(state, request); refusal.refused()) {
+        state.messages_refused.add();
+        state.refuse(request, refusal.code, refusal.remark);
+    }
+}
+
+void settle_sends(DispatchState& state, const Outcome& outcome) {
+    Refusal refusal;
+    if (!outcome.durable && outcome.through > 0) refusal = refusal_of(outcome.error);
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    while (state.pending_head < state.pending.size() && state.pending[state.pending_head].ticket <= outcome.through) {
+        PendingSend& send = state.pending[state.pending_head++];
+        state.unsettled_bytes -= send.bytes;
+        if (!outcome.durable) {
+            answer_refused(state, send, refusal);
+            continue;
+        }
+        messages += 1 + send.more_log_offsets.size();
+        bytes += send.bytes;
+        if (send.answer) answer_stored(state, send);
+        if (Queue& queue = state.queue(send.queue); !queue.grew) {
+            queue.grew = true;
+            state.grown.push_back(send.queue);
+        }
+    }
+    if (messages > 0) {
+        state.messages_stored.add(messages);
+        state.bytes_stored.add(bytes);
+    }
+    if (state.pending_head == state.pending.size()) {
+        state.pending.clear();
+        state.pending_head = 0;
+    } else if (state.pending_head > 4096 && state.pending_head * 2 > state.pending.size()) {
+        state.pending.erase(state.pending.begin(), state.pending.begin() + static_cast<std::ptrdiff_t>(state.pending_head));
+        state.pending_head = 0;
+    }
+}
+
+}  // namespace hufu::broker

@@ -1,0 +1,201 @@
+// What the families of requests share: sessions and their output, topics and queues, and how an answer is written.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <hufu/broker/dispatcher.hpp>
+#include <hufu/remoting/command.hpp>
+#include <hufu/remoting/headers.hpp>
+
+#include "group_table.hpp"
+#include "queue_locks.hpp"
+
+namespace hufu::broker {
+
+using remoting::ResponseCode;
+
+/// One connection.
+struct Session {
+    std::uint32_t generation = 0;
+    bool open = false;
+    bool ready = false;          ///< listed in DispatchState::ready
+    remoting::Host peer;
+    std::string output;          ///< produced, not taken
+    std::uint64_t unsent = 0;    ///< produced, not written by the shell (taken or not)
+};
+
+/// A pull that waits for a record. What it was asked with, and until when.
+struct ParkedPull {
+    ConnectionId connection;
+    std::int32_t opaque = 0;
+    remoting::SerializeType serialize_type = remoting::SerializeType::json;
+    std::uint64_t offset = 0;
+    ReadLimits limits;
+    std::vector<std::int64_t> tag_codes;  ///< sorted; empty: everything
+    SteadyTime deadline;
+};
+
+struct Queue {
+    std::vector<ParkedPull> parked;
+    bool grew = false;  ///< listed in DispatchState::grown
+};
+
+struct Topic {
+    std::string name;
+    std::int32_t perm = 6;
+    std::vector<QueueHandle> queues;
+    std::uint32_t next_queue = 0;  ///< where the broker puts the next message that names no queue
+};
+
+/// A send that the log has taken and not settled.
+struct PendingSend {
+    std::uint64_t ticket = 0;  ///< of its last record
+    ConnectionId connection;
+    std::int32_t opaque = 0;
+    remoting::SerializeType serialize_type = remoting::SerializeType::json;
+    bool answer = true;        ///< false: one-way, or answered already
+    QueueHandle queue;
+    std::int32_t queue_id = 0;
+    std::uint64_t queue_offset = 0;
+    std::uint64_t log_offset = 0;
+    std::uint64_t bytes = 0;
+    std::vector<std::uint64_t> more_log_offsets = {};  ///< of a batch: those after the first
+};
+
+/// Where a group stands in a queue.
+struct Position {
+    std::uint64_t offset = 0;
+    bool changed = false;  ///< not yet put into the log
+};
+
+struct StringHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+};
+
+/// One request with its circumstances.
+struct Request {
+    ConnectionId connection;
+    const remoting::CommandView& command;
+    SteadyTime now;
+};
+
+class DispatchState {
+public:
+    DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics);
+
+    // Answering. Nothing is written for one-way requests.
+
+    template <class Header>
+    void answer(const Request& request, ResponseCode code, const Header& header, std::string_view body = {},
+                std::string_view remark = {}) {
+        if (request.command.is_one_way()) return;
+        Session* session = find(request.connection);
+        if (session == nullptr) return;
+        const std::size_t before = session->output.size();
+        remoting::append_response(session->output, request.command, code, header, body, remark);
+        produced(request.connection, *session, before);
+    }
+    void succeed(const Request& request, std::string_view body = {});
+    void refuse(const Request& request, ResponseCode code, std::string_view remark);
+    /// Null when the connection is closed.
+    [[nodiscard]] Session* find(ConnectionId connection) noexcept;
+    /// The session's output grew from `before` bytes.
+    void produced(ConnectionId connection, Session& session, std::size_t before);
+
+    // Topics.
+
+    [[nodiscard]] Topic* find_topic(std::string_view name);
+    /// Makes the topic in the log and here. The error is for the client.
+    Result<Topic*> create_topic(std::string_view name, std::int32_t queues);
+    /// The topic and one of its queues, or an answer that says what is wrong (then null).
+    Topic* require_queue(const Request& request, std::string_view topic, std::int32_t queue_id);
+    [[nodiscard]] Queue& queue(QueueHandle handle);
+    void alarm(std::string text);
+
+    Log& log;
+    const DispatcherOptions options;
+    MessageIdGenerator& ids;
+
+    std::vector<Session> sessions;
+    std::vector<std::uint32_t> free_slots;
+    std::vector<ConnectionId> ready;
+    std::uint64_t unsent = 0;
+
+    std::unordered_map<std::string, Topic, StringHash, std::equal_to<>> topics;
+    std::vector<Queue> queues;  // by QueueHandle
+    std::vector<QueueHandle> grown;
+
+    std::vector<PendingSend> pending;  // [pending_head, end) in ticket order
+    std::size_t pending_head = 0;
+    std::uint64_t unsettled_bytes = 0;
+
+    std::size_t parked = 0;
+    std::set<QueueHandle> parked_queues;
+    SteadyTime next_deadline = SteadyTime::max();
+
+    std::map<std::string, std::map<QueueHandle, Position>, std::less<>> positions;  // by group
+    std::vector<std::pair<std::string, QueueHandle>> changed_positions;
+    SteadyTime positions_due = SteadyTime::max();
+
+    GroupTable groups;
+    QueueLocks locks;
+    SteadyTime expiry_due{};
+
+    std::int32_t next_opaque = 0;
+    std::vector<std::byte> record;     // scratch: the record being stored
+    std::vector<std::byte> read_bytes; // scratch: the records being sent
+    std::vector<std::string> alarms;
+
+    Counter& messages_stored;
+    Counter& bytes_stored;
+    Counter& messages_refused;
+    Counter& messages_pulled;
+    Counter& bytes_pulled;
+    Counter& requests;
+    Counter& requests_refused;
+    Counter& alarms_raised;
+    Gauge& connections;
+    Gauge& parked_gauge;
+    Gauge& members_gauge;
+};
+
+// One function per request code; the table is in dispatcher.cpp.
+
+void handle_send(DispatchState& state, const Request& request);                 // 10, 310, 320
+void handle_pull(DispatchState& state, const Request& request);                 // 11
+void handle_query_offset(DispatchState& state, const Request& request);         // 14
+void handle_update_offset(DispatchState& state, const Request& request);        // 15
+void handle_search_offset(DispatchState& state, const Request& request);        // 29
+void handle_max_offset(DispatchState& state, const Request& request);           // 30
+void handle_min_offset(DispatchState& state, const Request& request);           // 31
+void handle_earliest_time(DispatchState& state, const Request& request);        // 32
+void handle_heartbeat(DispatchState& state, const Request& request);            // 34
+void handle_unregister(DispatchState& state, const Request& request);           // 35
+void handle_consumer_list(DispatchState& state, const Request& request);        // 38
+void handle_lock_queues(DispatchState& state, const Request& request);          // 41
+void handle_unlock_queues(DispatchState& state, const Request& request);        // 42
+void handle_route(DispatchState& state, const Request& request);                // 105
+void handle_topic_configs(DispatchState& state, const Request& request);        // 21
+void handle_topic_list(DispatchState& state, const Request& request);           // 206
+void handle_cluster_info(DispatchState& state, const Request& request);         // 106
+
+// Called from several places.
+
+void settle_sends(DispatchState& state, const Outcome& outcome);                // send.cpp
+void serve_grown_queues(DispatchState& state, SteadyTime now);                  // pull.cpp
+void end_waits(DispatchState& state, SteadyTime now);                           // pull.cpp
+void drop_parked_pulls(DispatchState& state, ConnectionId connection);          // pull.cpp
+/// Remembers where the group stands; false (nothing happens) when the offset is outside of the queue.
+bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset, SteadyTime now);  // offsets.cpp
+void load_positions(DispatchState& state);                                      // offsets.cpp
+bool store_positions(DispatchState& state, SteadyTime now);                     // offsets.cpp
+void load_topics(DispatchState& state);                                         // route.cpp
+void tell_members(DispatchState& state, const std::vector<std::string>& groups);// groups.cpp
+
+}  // namespace hufu::broker

@@ -1,0 +1,342 @@
+// The shell around Dispatcher and Log: one event loop, the log's threads behind it.
+#include <hufu/broker/server.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <hufu/broker/dispatcher.hpp>
+#include <hufu/broker/log_writer.hpp>
+#include <hufu/core/file.hpp>
+#include <hufu/core/ids.hpp>
+
+#include "connection.hpp"
+#include "metrics_http.hpp"
+#include "sockets.hpp"
+
+namespace hufu::broker {
+namespace {
+
+constexpr std::chrono::seconds sweep_every{2};
+constexpr std::chrono::milliseconds farewell{1000};  // for the last answers of a clean stop
+constexpr std::size_t partial_frame_small = 512U << 10U;
+constexpr std::size_t partial_frames_max = 96U << 20U;  // of all connections together, beyond the small ones
+
+DispatcherOptions dispatcher_options(const ServerOptions& options, const remoting::Host& advertised) {
+    DispatcherOptions result;
+    result.advertised = advertised;
+    result.auto_create_topics = options.auto_create_topics;
+    result.default_queues = static_cast<std::int32_t>(options.default_queues);
+    result.answer_before_durable = options.durability == Durability::async;
+    return result;
+}
+
+LogOptions log_options(const DispatcherOptions& dispatcher) {
+    LogOptions options;
+    // Frames stop being taken at unsettled_bytes_max, so the largest message always finds room above it.
+    options.pending_bytes_max = dispatcher.unsettled_bytes_max + 2 * options.record_bytes_max;
+    return options;
+}
+
+}  // namespace
+
+struct Server::Impl final : ConnectionOwner {
+    Impl(ServerOptions options_in, Clock& clock_in, Random& random, MetricsRegistry& metrics_in, hufu::Log& log_in)
+        : options{std::move(options_in)}, clock{clock_in}, metrics{metrics_in}, logger{log_in}, ids{clock_in, random} {}
+
+    ~Impl() override {
+        // The writer's threads post to `io` and use the log: they go first.
+        writer.reset();
+        if (!unix_path.empty()) ::unlink(unix_path.c_str());
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    Result<void> open();
+    void serve(std::stop_token stop);
+
+    // ConnectionOwner
+    void request_turn() override {
+        if (turn_requested) return;
+        turn_requested = true;
+        boost::asio::post(io, [this] { turn(); });
+    }
+    void closed(ConnectionId connection) override;
+    void waits_for_room(ConnectionId connection) override { waiting.push_back(connection); }
+    [[nodiscard]] SteadyTime now() const override { return clock.steady_now(); }
+    [[nodiscard]] bool room_for_partial(std::size_t bytes) const override {
+        return bytes <= partial_frame_small || partial_bytes <= partial_frames_max;
+    }
+
+    void turn();
+    void pump();
+    void flush_ready();
+    void resume_waiting();
+    void arm_timer();
+    void on_timer();
+    void sweep(SteadyTime time);
+    void wait_accept(boost::asio::posix::stream_descriptor& listening);
+    void log_alarms();
+    void stop_serving();
+
+    const ServerOptions options;
+    Clock& clock;
+    MetricsRegistry& metrics;
+    hufu::Log& logger;
+    MessageIdGenerator ids;
+
+    std::unique_ptr<Directory> directory;
+    std::unique_ptr<Log> log;
+    std::unique_ptr<Dispatcher> dispatcher;
+    boost::asio::io_context io{1};
+    boost::asio::steady_timer timer{io};
+    std::vector<boost::asio::posix::stream_descriptor> listeners;
+    std::vector<bool> accepting;  // per listener: a wait is out
+    std::unique_ptr<MetricsEndpoint> endpoint;
+    std::string tcp_address;
+    std::string unix_path;
+    std::string metrics_address;
+
+    std::vector<std::shared_ptr<Connection>> connections;  // by slot
+    std::vector<ConnectionId> ready;
+    std::vector<ConnectionId> waiting;  // have frames that the dispatcher does not take yet
+    bool turn_requested = false;
+    std::atomic<bool> notified{false};
+    std::size_t partial_bytes = 0;  // as of the last sweep
+    SteadyTime timer_at = SteadyTime::max();
+    SteadyTime sweep_at{};
+    std::unique_ptr<LogWriter> writer;  // last: its threads use what stands above
+};
+
+Result<void> Server::Impl::open() {
+    if (options.listen.empty() && options.unix_socket.empty())
+        return Error{ErrorCode::invalid_argument, Disposition::reject, "nothing to listen on: name a TCP address or a Unix socket"};
+    // The port is taken before the folder is touched, and known before the first record carries it.
+    std::optional<Listener> tcp;
+    if (!options.listen.empty()) {
+        auto bound = bind_tcp("--listen", options.listen, options.allow_remote);
+        if (!bound) return bound.error();
+        tcp = std::move(*bound);
+        tcp_address = tcp->address;
+    }
+    remoting::Host advertised = tcp ? tcp->host : remoting::Host{};
+    if (!options.advertise.empty()) {
+        const auto wanted = parse_advertised("--advertise", options.advertise);
+        if (!wanted) return wanted.error();
+        advertised = *wanted;
+    }
+    std::optional<Listener> metrics_listener;
+    if (!options.metrics_listen.empty()) {
+        auto bound = bind_tcp("--metrics-listen", options.metrics_listen, options.allow_remote);
+        if (!bound) return bound.error();
+        metrics_listener = std::move(*bound);
+    }
+
+    auto opened = open_directory(options.folder);
+    if (!opened) return opened.error();
+    directory = std::move(*opened);
+    const DispatcherOptions dispatch = dispatcher_options(options, advertised);
+    auto recovered = Log::open(*directory, log_options(dispatch), clock);
+    if (!recovered) return recovered.error();
+    log = std::move(*recovered);
+    dispatcher = std::make_unique<Dispatcher>(*log, dispatch, ids, metrics);
+
+    std::optional<Listener> local;
+    if (!options.unix_socket.empty()) {
+        auto bound = bind_unix(options.unix_socket);
+        if (!bound) return bound.error();
+        local = std::move(*bound);
+        unix_path = local->address;
+    }
+    for (std::optional<Listener>* listener : {&tcp, &local}) {
+        if (!*listener) continue;
+        if (auto listening = start_listening(**listener); !listening) return listening;
+        listeners.emplace_back(io, (*listener)->socket.release());
+    }
+    accepting.assign(listeners.size(), false);
+    if (metrics_listener) {
+        if (auto listening = start_listening(*metrics_listener); !listening) return listening;
+        metrics_address = metrics_listener->address;
+        endpoint = std::make_unique<MetricsEndpoint>(io, std::move(*metrics_listener), metrics, [this] {
+            return log->refusing() ? log->refusing()->text() : std::string{};
+        });
+    }
+    writer = std::make_unique<LogWriter>(*log, clock, LogWriterOptions{}, [this] {
+        if (!notified.exchange(true)) boost::asio::post(io, [this] { turn(); });
+    });
+
+    const LogRecovery& recovery = log->recovery();
+    logger.info("log recovered", {{"folder", options.folder},
+                                  {"epoch", recovery.epoch},
+                                  {"segments", recovery.segments},
+                                  {"replayed_bytes", recovery.replayed_bytes},
+                                  {"tail_cut", recovery.tail_cut}});
+    log_alarms();
+    return {};
+}
+
+void Server::Impl::serve(std::stop_token stop) {
+    const std::stop_callback on_stop{stop, [this] { boost::asio::post(io, [this] { stop_serving(); }); }};
+    for (auto& listening : listeners) wait_accept(listening);
+    if (endpoint) endpoint->start();
+    sweep_at = now() + sweep_every;
+    turn();
+    io.run();
+}
+
+void Server::Impl::wait_accept(boost::asio::posix::stream_descriptor& listening) {
+    const auto index = static_cast<std::size_t>(&listening - listeners.data());
+    accepting[index] = true;
+    listening.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                         [this, &listening, index](const boost::system::error_code& fault) {
+                             accepting[index] = false;
+                             if (fault || !listening.is_open()) return;
+                             for (;;) {
+                                 Accepted accepted = accept_on(listening.native_handle());
+                                 if (accepted.exhausted) {
+                                     logger.warning("out of file descriptors: new connections wait", {});
+                                     return;  // the next sweep accepts again
+                                 }
+                                 if (accepted.socket.get() < 0) break;
+                                 const ConnectionId id = dispatcher->connected(accepted.peer);
+                                 if (connections.size() <= id.slot) connections.resize(id.slot + 1);
+                                 connections[id.slot] = std::make_shared<Connection>(io, std::move(accepted.socket), id,
+                                                                                     *dispatcher, *this, logger);
+                                 connections[id.slot]->start();
+                             }
+                             wait_accept(listening);
+                         });
+}
+
+void Server::Impl::closed(ConnectionId connection) {
+    dispatcher->disconnected(connection, now());
+    // The object may be running: it goes when its handlers are through.
+    boost::asio::post(io, [kept = std::move(connections[connection.slot])] {});
+    connections[connection.slot].reset();
+    request_turn();
+}
+
+void Server::Impl::pump() {
+    notified.store(false);
+    writer->pump([this](const Outcome& outcome) { dispatcher->settled(outcome, now()); });
+}
+
+void Server::Impl::turn() {
+    turn_requested = false;
+    pump();
+    flush_ready();
+    resume_waiting();
+    log_alarms();
+    arm_timer();
+}
+
+void Server::Impl::flush_ready() {
+    dispatcher->take_ready(ready);
+    for (const ConnectionId id : ready) {
+        // A copy keeps the connection alive when a failed send closes it.
+        const auto connection = id.slot < connections.size() ? connections[id.slot] : nullptr;
+        if (connection && connection->id() == id) connection->flush();
+    }
+    ready.clear();
+}
+
+void Server::Impl::resume_waiting() {
+    for (const ConnectionId id : std::exchange(waiting, {})) {
+        const auto connection = id.slot < connections.size() ? connections[id.slot] : nullptr;
+        if (!connection || connection->id() != id) continue;
+        connection->resume();
+        if (connection->waits()) waiting.push_back(id);
+    }
+    // resume() may have put one in twice.
+    std::sort(waiting.begin(), waiting.end());
+    waiting.erase(std::unique(waiting.begin(), waiting.end()), waiting.end());
+}
+
+void Server::Impl::arm_timer() {
+    SteadyTime next = sweep_at;
+    if (const auto tick = dispatcher->next_tick()) next = std::min(next, *tick);
+    if (const auto chore = log->next_chore_at()) next = std::min(next, *chore);
+    if (next == timer_at) return;
+    timer_at = next;
+    timer.expires_at(next);
+    timer.async_wait([this](const boost::system::error_code& fault) {
+        if (!fault) on_timer();
+    });
+}
+
+void Server::Impl::on_timer() {
+    timer_at = SteadyTime::max();
+    const SteadyTime time = now();
+    dispatcher->tick(time);
+    if (time >= sweep_at) sweep(time);
+    turn();
+}
+
+void Server::Impl::sweep(SteadyTime time) {
+    sweep_at = time + sweep_every;
+    partial_bytes = 0;
+    for (std::size_t slot = 0; slot < connections.size(); ++slot) {
+        const auto connection = connections[slot];
+        if (!connection) continue;
+        connection->look_after(time);
+        if (connection->partial_bytes() > partial_frame_small) partial_bytes += connection->partial_bytes();
+    }
+    for (std::size_t index = 0; index < listeners.size(); ++index)
+        if (!accepting[index] && listeners[index].is_open()) wait_accept(listeners[index]);
+    if (endpoint) endpoint->start();
+}
+
+void Server::Impl::log_alarms() {
+    for (const std::string& alarm : dispatcher->take_alarms()) logger.warning("alarm", {{"what", alarm}});
+}
+
+void Server::Impl::stop_serving() {
+    boost::system::error_code ignored;
+    for (auto& listening : listeners) listening.close(ignored);
+    if (endpoint) endpoint->stop();
+    const auto settle = [this](const Outcome& outcome) { dispatcher->settled(outcome, now()); };
+    writer->drain(settle);
+    if (!dispatcher->store_offsets()) logger.warning("consumer positions could not be stored; groups repeat their last moments", {});
+    writer->drain(settle);
+    flush_ready();
+    // What the sockets did not take at once gets a moment more.
+    const SteadyTime until = now() + farewell;
+    const auto pending = [this] {
+        return std::any_of(connections.begin(), connections.end(), [](const auto& open) { return open && !open->drained(); });
+    };
+    while (pending() && now() < until) io.run_one_until(until);
+    for (std::size_t slot = 0; slot < connections.size(); ++slot)
+        if (const auto connection = connections[slot]) connection->close({});
+    io.stop();
+}
+
+Result<std::unique_ptr<Server>> Server::open(ServerOptions options, Clock& clock, Random& random, MetricsRegistry& metrics,
+                                             hufu::Log& log) {
+    if (options.folder.empty())
+        return Error{ErrorCode::invalid_argument, Disposition::reject, "the broker needs a folder for its log"};
+    auto impl = std::make_unique<Impl>(std::move(options), clock, random, metrics, log);
+    if (auto opened = impl->open(); !opened) return opened.error();
+    return std::unique_ptr<Server>{new Server{std::move(impl)}};
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
+Server::~Server() = default;
+
+Result<void> Server::run(std::stop_token stop) {
+    impl_->serve(std::move(stop));
+    return {};
+}
+
+const std::string& Server::tcp_address() const noexcept { return impl_->tcp_address; }
+const std::string& Server::unix_address() const noexcept { return impl_->unix_path; }
+const std::string& Server::metrics_address() const noexcept { return impl_->metrics_address; }
+
+}  // namespace hufu::broker

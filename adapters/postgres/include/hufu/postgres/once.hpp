@@ -1,0 +1,80 @@
+// One effect per message and consumer group, in one PostgreSQL transaction.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <pqxx/connection>
+#include <pqxx/transaction>
+
+#include <hufu/core/handler.hpp>
+#include <hufu/idempotency/once.hpp>
+
+namespace hufu::postgres {
+
+/// pqxx connections to one database, opened when needed, kept for reuse, at most as many as are in use at once.
+/// Thread-safe. Outlives what it has lent.
+class ConnectionPool {
+public:
+    explicit ConnectionPool(std::string url);
+    ~ConnectionPool();
+    ConnectionPool(const ConnectionPool&) = delete;
+    ConnectionPool& operator=(const ConnectionPool&) = delete;
+
+    /// Back in the pool when destroyed, unless it is broken.
+    class Lent {
+    public:
+        Lent(ConnectionPool& pool, std::unique_ptr<pqxx::connection> connection);
+        ~Lent();
+        Lent(Lent&&) noexcept = default;
+        pqxx::connection& operator*() const noexcept { return *connection_; }
+        pqxx::connection* operator->() const noexcept { return connection_.get(); }
+
+    private:
+        ConnectionPool* pool_;
+        std::unique_ptr<pqxx::connection> connection_;
+    };
+    /// Errors: `unavailable`/retry, and those of a wrong address.
+    Result<Lent> lend();
+
+private:
+    std::string url_;
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<pqxx::connection>> idle_;  // guarded by mutex_
+};
+
+/// What a user writes: changes rows, appends messages (`Outbox::append`), says how it went. Must neither commit nor abort.
+/// An exception rolls everything back and counts as `retry`. Return `idempotency::EffectResult` to keep bytes for duplicates.
+using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Message&)>;
+
+/// Wraps `effect` for a consumer: guard row (inserted first), the effect's rows and its outgoing messages are one
+/// transaction. The effect of a message takes place once for `group`, however often the message is delivered, here or in
+/// other processes; duplicates end as `already_done`. Of two deliveries at the same time the second waits for the first.
+///
+/// The handler may run on many threads at once, each with a connection of its own. `pool` outlives it.
+[[nodiscard]] Handler once(ConnectionPool& pool, std::string group, Effect effect);
+/// With a pool of its own.
+[[nodiscard]] Handler once(const std::string& url, std::string group, Effect effect);
+
+/// The same for one message, with the stored result: for edges that answer a caller. `first_stored_at` is when the
+/// message (or request) was first accepted anywhere; see `idempotency::first_stored_at`.
+[[nodiscard]] idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::GuardKey& key,
+                                                SystemTime first_stored_at,
+                                                const std::function<idempotency::EffectResult(pqxx::work&)>& effect);
+
+struct Purged {
+    std::uint64_t rows = 0;
+    SystemTime horizon = {};  ///< messages of the group that were stored earlier and have no row are rejected from now on
+};
+
+/// Deletes the guard rows of `group` that are older than `retention` by the database's clock, and moves the group's horizon
+/// up to five minutes (clocks differ) after the cut. `retention` must exceed how long a message can live: broker
+/// retention, retries, dead letters redriven by hand. `invalid_argument` below an hour.
+Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std::chrono::hours retention);
+
+}  // namespace hufu::postgres

@@ -1,0 +1,182 @@
+#include <hufu/postgres/once.hpp>
+
+#include <pqxx/pqxx>
+
+#include <optional>
+#include <utility>
+
+#include "pqxx_errors.hpp"
+#include "row.hpp"
+
+namespace hufu::postgres {
+namespace {
+
+constexpr std::string_view about = "guarded effect";
+
+std::string from_hex(std::string_view text) {
+    const auto digit = [](char character) { return character <= '9' ? character - '0' : character - 'a' + 10; };
+    std::string bytes;
+    for (std::size_t i = 0; i + 1 < text.size(); i += 2) bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
+    return bytes;
+}
+
+/// Runs `action`; what pqxx throws becomes the result's error.
+template <class Value, class Action>
+Result<Value> guarded(Setting setting, const Action& action) {
+    try {
+        return action();
+    } catch (const std::exception&) {
+        return current_pqxx_error(setting, about);
+    }
+}
+
+class Work final : public idempotency::EffectTransaction, public idempotency::GuardRows {
+public:
+    explicit Work(pqxx::connection& connection) : connection_{connection} {}
+
+    Result<void> begin() override {
+        return guarded<void>(Setting::in_transaction, [&]() -> Result<void> {
+            work_.emplace(connection_);
+            return {};
+        });
+    }
+
+    Result<void> commit() override {
+        auto committed = guarded<void>(Setting::committing, [&]() -> Result<void> {
+            work_->commit();
+            return {};
+        });
+        work_.reset();
+        return committed;
+    }
+
+    void roll_back() noexcept override { work_.reset(); }
+
+    Result<idempotency::GuardSeen> insert(const idempotency::GuardKey& key) override {
+        return guarded<idempotency::GuardSeen>(Setting::in_transaction, [&]() -> Result<idempotency::GuardSeen> {
+            const auto rows = work_->exec_params(
+                "with mine as (insert into hufu.guard(consumer_group, message_id) values ($1, $2::uuid) "
+                "on conflict do nothing returning 1) select exists (select from mine)::int, "
+                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1)",
+                key.group, key.id.to_string());
+            // The row of another is visible to the next statement only: its transaction has just ended.
+            if (rows[0][0].as<int>() == 0) return find(key);
+            return idempotency::GuardSeen{false, {}, time_of(rows[0][1])};
+        });
+    }
+
+    Result<idempotency::GuardSeen> find(const idempotency::GuardKey& key) override {
+        return guarded<idempotency::GuardSeen>(Setting::in_transaction, [&]() -> Result<idempotency::GuardSeen> {
+            const auto rows = work_->exec_params(
+                "select g.message_id is not null, encode(coalesce(g.result, ''), 'hex'), "
+                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1) "
+                "from (select 1) one left join hufu.guard g on g.consumer_group = $1 and g.message_id = $2::uuid",
+                key.group, key.id.to_string());
+            return idempotency::GuardSeen{rows[0][0].as<bool>(), from_hex(rows[0][1].as<std::string>()), time_of(rows[0][2])};
+        });
+    }
+
+    Result<void> keep_result(const idempotency::GuardKey& key, std::string_view result) override {
+        return guarded<void>(Setting::in_transaction, [&]() -> Result<void> {
+            work_->exec_params(
+                "update hufu.guard set result = $3::bytea where consumer_group = $1 and message_id = $2::uuid", key.group,
+                key.id.to_string(), hex(result));
+            return {};
+        });
+    }
+
+    pqxx::work& work() { return *work_; }
+
+private:
+    template <class Field>
+    static SystemTime time_of(const Field& field) {
+        return field.is_null() ? SystemTime{} : SystemTime{std::chrono::microseconds{field.template as<std::int64_t>()}};
+    }
+
+    pqxx::connection& connection_;
+    std::optional<pqxx::work> work_;
+};
+
+HandlerResult handled(const idempotency::OnceOutcome& outcome) { return {outcome.handled, outcome.reason}; }
+
+}  // namespace
+
+ConnectionPool::ConnectionPool(std::string url) : url_{std::move(url)} {}
+ConnectionPool::~ConnectionPool() = default;
+
+ConnectionPool::Lent::Lent(ConnectionPool& pool, std::unique_ptr<pqxx::connection> connection)
+    : pool_{&pool}, connection_{std::move(connection)} {}
+
+ConnectionPool::Lent::~Lent() {
+    if (connection_ == nullptr || !connection_->is_open()) return;
+    const std::lock_guard lock{pool_->mutex_};
+    pool_->idle_.push_back(std::move(connection_));
+}
+
+Result<ConnectionPool::Lent> ConnectionPool::lend() {
+    {
+        const std::lock_guard lock{mutex_};
+        if (!idle_.empty()) {
+            auto connection = std::move(idle_.back());
+            idle_.pop_back();
+            return Lent{*this, std::move(connection)};
+        }
+    }
+    return guarded<Lent>(Setting::connecting,
+                         [&]() -> Result<Lent> { return Lent{*this, std::make_unique<pqxx::connection>(url_)}; });
+}
+
+idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::GuardKey& key, SystemTime first_stored_at,
+                                  const std::function<idempotency::EffectResult(pqxx::work&)>& effect) {
+    auto lent = pool.lend();
+    if (!lent) return {Handled::retry, {}, lent.error().text()};
+    Work work{**lent};
+    return idempotency::run_once(idempotency::OnceMachine{key, first_stored_at}, work, work,
+                                 [&] { return effect(work.work()); });
+}
+
+Handler once(ConnectionPool& pool, std::string group, Effect effect) {
+    return [&pool, group = std::move(group), effect = std::move(effect)](const Delivery& delivery) {
+        const idempotency::GuardKey key{group, delivery.message.id};
+        return handled(run_once(pool, key, idempotency::first_stored_at(delivery),
+                                [&](pqxx::work& work) { return effect(work, delivery.message); }));
+    };
+}
+
+Handler once(const std::string& url, std::string group, Effect effect) {
+    auto pool = std::make_shared<ConnectionPool>(url);
+    return [pool, handler = once(*pool, std::move(group), std::move(effect))](const Delivery& delivery) {
+        return handler(delivery);
+    };
+}
+
+Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std::chrono::hours retention) {
+    if (retention < std::chrono::hours{1}) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject,
+                     "guard retention of " + std::to_string(retention.count()) +
+                         " hours is shorter than messages live: keep guards longer than broker retention, retries and redrive"};
+    }
+    auto lent = pool.lend();
+    if (!lent) return lent.error();
+    return guarded<Purged>(Setting::in_transaction, [&]() -> Result<Purged> {
+        // The horizon first: between the two a duplicate of a purged message is refused, never run.
+        pqxx::work raise{**lent};
+        const auto horizon = raise.exec_params(
+            "insert into hufu.guard_horizon(consumer_group, horizon) "
+            "values ($1, clock_timestamp() - $2::bigint * interval '1 hour' + interval '5 minutes') on conflict (consumer_group) "
+            "do update set horizon = greatest(guard_horizon.horizon, excluded.horizon) "
+            "returning (extract(epoch from horizon) * 1000000)::bigint",
+            group, static_cast<std::int64_t>(retention.count()));
+        const Purged purged{0, SystemTime{std::chrono::microseconds{horizon[0][0].as<std::int64_t>()}}};
+        raise.commit();
+        pqxx::work purge{**lent};
+        const auto gone = purge.exec_params(
+            "delete from hufu.guard where consumer_group = $1 and "
+            "seen_at < (select horizon - interval '5 minutes' from hufu.guard_horizon where consumer_group = $1)",
+            group);
+        purge.commit();
+        return Purged{static_cast<std::uint64_t>(gone.affected_rows()), purged.horizon};
+    });
+}
+
+}  // namespace hufu::postgres

@@ -20,7 +20,7 @@ constexpr std::size_t values_max = 10;
 
 /// Binds a list whose length is known at run time.
 template <std::size_t... I>
-void bind_all(hufu::sqlite::Statement& statement, std::span<const Value> values, std::index_sequence<I...>) {
+void bind_all(hufu::sqlite::Statement& statement, [[maybe_unused]] std::span<const Value> values, std::index_sequence<I...>) {
     statement.bind(values[I].text()...);
 }
 

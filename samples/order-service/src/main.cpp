@@ -1,0 +1,101 @@
+// order-service: the order, payment or stock service of a small shop.
+#include <signal.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <hufu/core/clock.hpp>
+#include <hufu/core/config.hpp>
+#include <hufu/core/mutant.hpp>
+#include <thread>
+
+#include "service.hpp"
+
+namespace {
+
+hufu::ConfigSchema schema() {
+    hufu::ConfigSchema schema;
+    schema.choice("role", {"order", "payment", "stock"}, "order", "which service this process is").required();
+    schema.text("store", "", "its own database: sqlite:PATH or postgresql://USER@HOST/DATABASE").required();
+    schema.text("broker", "", "rocketmq://HOST:PORT, or embedded:DIR").required();
+    schema.text("listen", "127.0.0.1:8080", "address for HTTP");
+    schema.boolean("relay", true, "carry this service's events in this process; false: run \"hufu relay\" beside it");
+    schema.duration("payment_timeout", std::chrono::minutes{15}, std::chrono::milliseconds{1}, std::chrono::hours{24 * 365},
+                    "an order not paid for so long is closed");
+    schema.integer("effects_max", 8, 1, 256, "messages handled at the same time, per consumer group");
+    return schema;
+}
+
+shop::HttpServerOptions address_of(const hufu::Config& config) {
+    const auto& text = config.text("listen");
+    const auto colon = text.rfind(':');
+    shop::HttpServerOptions options;
+    const auto digits = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
+    const auto [end, wrong] = std::from_chars(digits.data(), digits.data() + digits.size(), options.port);
+    if (digits.empty() || wrong != std::errc{} || end != digits.data() + digits.size()) {
+        throw hufu::Exception{config.error("listen", "is HOST:PORT, such as 127.0.0.1:8080")};
+    }
+    options.host = text.substr(0, colon);
+    return options;
+}
+
+/// SIGTERM and SIGINT become a stop request. All threads are started after this, so that none of them gets the signal.
+class StopOnSignal {
+public:
+    StopOnSignal() {
+        ::sigemptyset(&signals_);
+        for (const int number : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&signals_, number);
+        ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+        thread_ = std::thread{[this] {
+            int number = 0;
+            ::sigwait(&signals_, &number);
+            stop_.request_stop();
+        }};
+    }
+    ~StopOnSignal() {
+        ::pthread_kill(thread_.native_handle(), SIGUSR1);  // ends the wait when we end by ourselves
+        thread_.join();
+    }
+    StopOnSignal(const StopOnSignal&) = delete;
+    StopOnSignal& operator=(const StopOnSignal&) = delete;
+    [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+
+private:
+    sigset_t signals_{};
+    std::stop_source stop_;
+    std::thread thread_;
+};
+
+void run(const hufu::Config& config) {
+    const StopOnSignal stop;
+    const shop::ServiceOptions options{.role = config.text("role"),
+                                       .store = config.text("store"),
+                                       .broker = config.text("broker"),
+                                       .http = address_of(config),
+                                       .settings = {.payment_timeout = config.milliseconds("payment_timeout")},
+                                       .relay = config.boolean("relay"),
+                                       .effects_max = static_cast<std::size_t>(config.integer("effects_max"))};
+    const auto log = hufu::stderr_log(options.role, hufu::LogLevel::info, hufu::LogFormat::text, hufu::system_clock());
+    shop::serve(options, *log, stop.token());
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+#if defined(HUFU_WITH_MUTANTS)
+    if (const char* mutant = std::getenv("HUFU_MUTANT")) hufu::activate_mutant(mutant);
+#endif
+    try {
+        const auto known = schema();
+        const auto config = hufu::Config::load(known, {.flags = {arguments + 1, arguments + count}}).value();
+        if (config.help_wanted()) {
+            std::printf("order-service: the order, payment or stock service of a small shop\n\n%s", known.help().c_str());
+            return 0;
+        }
+        run(config);
+        return 0;
+    } catch (const std::exception& failure) {
+        std::fprintf(stderr, "order-service: %s\n", failure.what());
+        return 1;
+    }
+}

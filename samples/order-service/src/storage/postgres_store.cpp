@@ -1,0 +1,144 @@
+#include "storage/postgres_store.hpp"
+
+#include <algorithm>
+#include <hufu/connect/connect.hpp>
+#include <hufu/outbox/wake.hpp>
+#include <hufu/postgres/once.hpp>
+#include <hufu/postgres/outbox.hpp>
+#include <hufu/postgres/schema.hpp>
+#include <hufu/postgres/store.hpp>
+#include <pqxx/pqxx>
+#include <utility>
+
+#include "storage/evidence.hpp"
+#include "storage/rerun.hpp"
+
+namespace shop {
+namespace {
+
+/// Calls `body` and turns pqxx's exceptions into ours, with what may be done next.
+template <class Body>
+void translated(Body&& body) {
+    const auto rethrow = [](hufu::ErrorCode code, hufu::Disposition disposition, const std::exception& why) {
+        throw hufu::Exception{{code, disposition, std::string{"PostgreSQL: "} + why.what()}};
+    };
+    try {
+        body();
+    } catch (const pqxx::in_doubt_error& why) {
+        rethrow(hufu::ErrorCode::unavailable, hufu::Disposition::in_doubt, why);
+    } catch (const pqxx::broken_connection& why) {
+        rethrow(hufu::ErrorCode::unavailable, hufu::Disposition::retry, why);
+    } catch (const pqxx::transaction_rollback& why) {  // serialization failure, deadlock
+        rethrow(hufu::ErrorCode::conflict, hufu::Disposition::abort_transaction, why);
+    } catch (const pqxx::failure& why) {
+        rethrow(hufu::ErrorCode::internal, hufu::Disposition::fatal, why);
+    }
+}
+
+class PostgresTransaction final : public Transaction {
+public:
+    PostgresTransaction(pqxx::transaction_base& tx, hufu::postgres::Outbox& outbox) : tx_{tx}, outbox_{outbox} {}
+
+    Rows run(std::string_view sql, std::initializer_list<Value> values) override {
+        std::vector<std::string> parameters;
+        for (const auto& value : values) parameters.push_back(value.text());
+        const auto result =
+            tx_.exec_params(std::string{sql}, pqxx::prepare::make_dynamic_params(parameters.begin(), parameters.end()));
+        Rows rows;
+        rows.reserve(static_cast<std::size_t>(result.size()));
+        for (const auto& row : result) {
+            std::vector<std::string> columns;
+            for (const auto& field : row) columns.emplace_back(field.c_str(), field.size());
+            rows.emplace_back(std::move(columns));
+        }
+        return rows;
+    }
+
+    void append(const hufu::Message& message) override {
+        outbox_.append(tx_, message);
+        appended_ = true;
+    }
+
+    [[nodiscard]] std::string_view row_lock() const noexcept override { return " for update"; }
+    [[nodiscard]] bool appended() const noexcept { return appended_; }
+
+private:
+    pqxx::transaction_base& tx_;
+    hufu::postgres::Outbox& outbox_;
+    bool appended_ = false;
+};
+
+class PostgresStore final : public Store {
+public:
+    explicit PostgresStore(const std::string& url) : url_{url}, pool_{url}, relays_{hufu::connect::lane_name(url).value()} {}
+
+    void prepare(std::span<const std::string_view> tables) override {
+        hufu::postgres::migrate(url_).value();
+        translated([&] {
+            const auto connection = pool_.lend().value();
+            pqxx::work tx{*connection};
+            for (const auto table : tables) tx.exec0(with_serial(table, "bigint generated always as identity primary key"));
+            tx.commit();
+        });
+    }
+
+    void transact(const std::function<void(Transaction&)>& work) override {
+        rerun_while_allowed([&] {
+            translated([&] {
+                const auto connection = pool_.lend().value();
+                pqxx::work tx{*connection};
+                PostgresTransaction port{tx, outbox_};
+                work(port);
+                tx.commit();
+                if (port.appended()) relays_.wake();
+            });
+        });
+    }
+
+    void read(const std::function<void(Transaction&)>& work) override {
+        translated([&] {
+            const auto connection = pool_.lend().value();
+            pqxx::transaction<pqxx::repeatable_read, pqxx::read_only> tx{*connection};
+            PostgresTransaction port{tx, outbox_};
+            work(port);
+        });
+    }
+
+    hufu::Handler once(const std::string& group, Effect effect) override {
+        auto guarded =
+            hufu::postgres::once(pool_, group, [this, effect = std::move(effect)](pqxx::work& tx, const hufu::Message& message) {
+                PostgresTransaction port{tx, outbox_};
+                return effect(port, message);
+            });
+        return [this, guarded = std::move(guarded)](const hufu::Delivery& delivery) {
+            auto result = guarded(delivery);
+            if (result.handled == hufu::Handled::done) relays_.wake();  // the effect may have appended
+            if (result.handled == hufu::Handled::already_done) {
+                transact([&](Transaction& tx) { record_absorbed(tx, delivery.message); });
+            }
+            return result;
+        };
+    }
+
+    std::unique_ptr<hufu::outbox::Store> outbox() override { return std::make_unique<hufu::postgres::Store>(url_); }
+
+private:
+    std::string url_;
+    hufu::postgres::ConnectionPool pool_;
+    hufu::postgres::Outbox outbox_;
+    hufu::outbox::DatagramHint relays_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_postgres_store(const std::string& url) { return std::make_unique<PostgresStore>(url); }
+
+void create_postgres_database(const std::string& url, const std::string& name) {
+    translated([&] {
+        pqxx::connection connection{url};
+        pqxx::nontransaction session{connection};
+        session.exec0("create database " + session.quote_name(name));
+    });
+}
+
+}  // namespace shop

@@ -27,6 +27,12 @@ std::string quoted(std::string_view text) {
     return "\"" + std::string{text.substr(0, 80)} + (long_text ? "…\"" : "\"");
 }
 
+/// How a value is shown in an error: numbers bare, all else in quotes.
+std::string shown(std::string_view written) {
+    const bool number = !written.empty() && written.find_first_not_of("0123456789.-+") == std::string_view::npos;
+    return number ? std::string{written} : quoted(written);
+}
+
 std::string as_name(std::string_view flag) {
     std::string name{flag};
     std::replace(name.begin(), name.end(), '-', '_');
@@ -217,28 +223,29 @@ private:
     }
 
     Result<void> read_node(const Key& key, const toml::node& node, const std::string& place) {
-        std::ostringstream shown;
-        shown << toml::default_formatter{node};
-        const auto wrong = [&] { return bad(key, shown.str(), place, wanted(key)); };
+        std::ostringstream written;
+        written << toml::default_formatter{node};
+        const auto* string = node.as_string();
+        const auto wrong = [&] { return bad(key, string != nullptr ? quoted(string->get()) : written.str(), place, wanted(key)); };
 
         if (key.type == Type::list) {
             const auto* items = node.as_array();
             if (items == nullptr) return wrong();
-            std::string written;
+            std::string joined;
             std::vector<std::string> read;
             for (const auto& item : *items) {
                 const auto* text = item.as_string();
                 if (text == nullptr) return wrong();
                 read.push_back(text->get());
-                written += (written.empty() ? "" : ",") + text->get();
+                joined += (joined.empty() ? "" : ",") + text->get();
             }
-            auto set = assign(key, written, place);
+            auto set = assign(key, joined, place);
             config_.values_.at(key.name).items = std::move(read);  // items may hold commas
             return set;
         }
-        if (const auto* text = node.as_string()) {
+        if (string != nullptr) {
             const bool textual = key.type == Type::text || key.type == Type::choice || key.type == Type::duration || key.type == Type::size;
-            return textual ? assign(key, text->get(), place) : wrong();
+            return textual ? assign(key, string->get(), place) : wrong();
         }
         if (const auto* yes = node.as_boolean()) {
             return key.type == Type::boolean ? assign(key, yes->get() ? "true" : "false", place) : wrong();
@@ -248,7 +255,7 @@ private:
                                  (key.type == Type::duration && whole->get() == 0);
             return numeric ? assign(key, std::to_string(whole->get()), place) : wrong();
         }
-        if (node.is_floating_point() && key.type == Type::real) return assign(key, shown.str(), place);
+        if (node.is_floating_point() && key.type == Type::real) return assign(key, written.str(), place);
         return wrong();
     }
 
@@ -260,12 +267,12 @@ private:
                       (near.empty() ? std::string{": --help lists the known ones"} : "; nearest is " + quoted(dashes + near)));
     }
 
-    static Error bad(const Key& key, std::string_view shown, const std::string& place, const std::string& rule) {
-        return refuse(place + ": " + key.name + " = " + (key.secret ? std::string{"***"} : std::string{shown}) + ": " + rule);
+    static Error bad(const Key& key, std::string_view value, const std::string& place, const std::string& rule) {
+        return refuse(place + ": " + key.name + " = " + (key.secret ? std::string{"***"} : std::string{value}) + ": " + rule);
     }
 
     Result<void> assign(const Key& key, const std::string& written, std::string origin) {
-        const auto wrong = [&] { return bad(key, quoted(written), origin, wanted(key)); };
+        const auto wrong = [&] { return bad(key, shown(written), origin, wanted(key)); };
         Config::Value value;
         value.type = key.type;
         value.secret = key.secret;
@@ -378,14 +385,14 @@ const std::string& Config::origin(std::string_view name) const { return value(na
 
 Error Config::error(std::string_view name, std::string_view rule) const {
     const Value& found = value(name);
-    return refuse(found.origin + ": " + std::string{name} + " = " + (found.secret ? "***" : quoted(found.written)) + ": " +
+    return refuse(found.origin + ": " + std::string{name} + " = " + (found.secret ? "***" : shown(found.written)) + ": " +
                   std::string{rule});
 }
 
 std::string Config::listing() const {
     std::string text;
     for (const auto& [name, found] : values_) {
-        text += name + " = " + (found.secret ? "***" : quoted(found.written)) + "  # " + found.origin + "\n";
+        text += name + " = " + (found.secret ? "***" : shown(found.written)) + "  # " + found.origin + "\n";
     }
     return text;
 }

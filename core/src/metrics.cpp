@@ -78,11 +78,10 @@ struct MetricsRegistry::Impl {
         const std::lock_guard lock{mutex};
         auto& family = families[std::string{name}];
         if (family.help.empty()) family.help = help;
+        HUFU_ASSERT(family.members.empty() || std::holds_alternative<std::unique_ptr<Kind>>(family.members.begin()->second));
         auto found = family.members.find(labels);
         if (found == family.members.end()) found = family.members.emplace(std::move(labels), make()).first;
-        auto* held = std::get_if<std::unique_ptr<Kind>>(&found->second);
-        HUFU_ASSERT(held != nullptr);
-        return **held;
+        return *std::get<std::unique_ptr<Kind>>(found->second);
     }
 
     mutable std::mutex mutex;

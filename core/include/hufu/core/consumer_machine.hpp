@@ -38,7 +38,7 @@ struct ConsumerKey {
 /// How a group's members work. Every member should have the same.
 struct ConsumerOptions {
     /// Names the dead-letter topic and the metrics; the subscription's group.
-    std::string group;
+    std::string group = {};
 
     /// per_key: messages of a `ConsumerKey` are handled one after another, in delivery order; those without a key, and
     /// different keys, at the same time. concurrent: all at the same time, keys or not.

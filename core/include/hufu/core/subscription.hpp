@@ -23,16 +23,16 @@ struct DeliveryTag {
 
 /// A received message and what the broker knows of it.
 struct Delivery {
-    Message message;
-    DeliveryTag tag;
+    Message message = {};
+    DeliveryTag tag = {};
     SystemTime stored_at = {};      ///< when the broker stored this copy
     std::uint32_t broker_attempts = 0; ///< earlier deliveries the broker counted (0 where it does not count)
 };
 
 /// What a user wants to receive.
 struct SubscriptionOptions {
-    std::string group;
-    std::vector<std::string> topics;
+    std::string group = {};
+    std::vector<std::string> topics = {};
     /// Where a group without a stored position begins.
     enum class From : std::uint8_t { first, last } from = From::first;
 };

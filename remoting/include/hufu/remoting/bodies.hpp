@@ -59,7 +59,7 @@ struct ConsumerData {
     ConsumeType consume_type = ConsumeType::passively;
     MessageModel message_model = MessageModel::clustering;
     ConsumeFromWhere from = ConsumeFromWhere::last_offset;
-    std::vector<SubscriptionData> subscriptions;
+    std::vector<SubscriptionData> subscriptions = {};
     friend bool operator==(const ConsumerData&, const ConsumerData&) = default;
 };
 

@@ -15,20 +15,20 @@ namespace hufu::remoting {
 
 /// 10 (names in full), 310 and 320 (one-letter names).
 struct SendRequest {
-    std::string_view producer_group;
-    std::string_view topic;
+    std::string_view producer_group = {};
+    std::string_view topic = {};
     std::string_view default_topic = "TBW102";
     std::int32_t default_topic_queues = 4;
     std::int32_t queue_id = -1;  ///< negative: the broker picks a queue
     std::int32_t sys_flag = 0;
     std::int64_t born_timestamp = 0;  ///< milliseconds since 1970 UTC
     std::int32_t flag = 0;
-    std::string_view properties;  ///< encoded, see properties.hpp; of a batch: of the whole, usually empty
+    std::string_view properties = {};  ///< encoded, see properties.hpp; of a batch: of the whole, usually empty
     std::int32_t reconsume_times = 0;
-    std::optional<std::int32_t> reconsume_times_max;
+    std::optional<std::int32_t> reconsume_times_max = {};
     bool unit_mode = false;
     bool batch = false;  ///< the body is a batch (batch.hpp); decides alone, whatever the code
-    std::string_view broker_name;
+    std::string_view broker_name = {};
 
     static Result<SendRequest> decode(const CommandView& command);
     /// One-letter names: for 310 and 320.
@@ -37,10 +37,10 @@ struct SendRequest {
 
 /// Answer to a send. Clients read it for codes 0, 10, 11 and 12.
 struct SendResponse {
-    std::string_view message_id;  ///< offset message id (ids.hpp); of a batch: joined with commas
+    std::string_view message_id = {};  ///< offset message id (ids.hpp); of a batch: joined with commas
     std::int32_t queue_id = 0;
     std::int64_t queue_offset = 0;  ///< of a batch: of its first message
-    std::string_view transaction_id;
+    std::string_view transaction_id = {};
 
     static Result<SendResponse> decode(const CommandView& command);
     void write(CommandWriter& writer) const;
@@ -48,18 +48,18 @@ struct SendResponse {
 
 /// 11.
 struct PullRequest {
-    std::string_view consumer_group;
-    std::string_view topic;
+    std::string_view consumer_group = {};
+    std::string_view topic = {};
     std::int32_t queue_id = 0;
     std::int64_t queue_offset = 0;
     std::int32_t messages_max = 32;
     std::int32_t sys_flag = 0;  ///< pull_flag bits
     std::int64_t commit_offset = 0;
     std::int64_t suspend_timeout_ms = 15'000;
-    std::string_view subscription;
+    std::string_view subscription = {};
     std::int64_t sub_version = 0;
     std::string_view expression_type = "TAG";
-    std::optional<std::int32_t> bytes_max;
+    std::optional<std::int32_t> bytes_max = {};
 
     static Result<PullRequest> decode(const CommandView& command);
     void write(CommandWriter& writer) const;
@@ -78,10 +78,10 @@ struct PullResponse {
 
 /// 14.
 struct QueryOffsetRequest {
-    std::string_view consumer_group;
-    std::string_view topic;
+    std::string_view consumer_group = {};
+    std::string_view topic = {};
     std::int32_t queue_id = 0;
-    std::optional<bool> set_zero_if_not_found;
+    std::optional<bool> set_zero_if_not_found = {};
 
     static Result<QueryOffsetRequest> decode(const CommandView& command);
     void write(CommandWriter& writer) const;
@@ -89,8 +89,8 @@ struct QueryOffsetRequest {
 
 /// 15. The answer has no fields.
 struct UpdateOffsetRequest {
-    std::string_view consumer_group;
-    std::string_view topic;
+    std::string_view consumer_group = {};
+    std::string_view topic = {};
     std::int32_t queue_id = 0;
     std::int64_t commit_offset = 0;
 
@@ -100,7 +100,7 @@ struct UpdateOffsetRequest {
 
 /// 30 and 31.
 struct QueueRequest {
-    std::string_view topic;
+    std::string_view topic = {};
     std::int32_t queue_id = 0;
 
     static Result<QueueRequest> decode(const CommandView& command);
@@ -109,7 +109,7 @@ struct QueueRequest {
 
 /// 29.
 struct SearchOffsetRequest {
-    std::string_view topic;
+    std::string_view topic = {};
     std::int32_t queue_id = 0;
     std::int64_t timestamp = 0;  ///< milliseconds since 1970 UTC
     bool upper = false;          ///< the last message at or before it, instead of the first at or after it
@@ -137,9 +137,9 @@ struct HeartbeatResponse {
 
 /// 35.
 struct UnregisterRequest {
-    std::string_view client_id;
-    std::string_view producer_group;
-    std::string_view consumer_group;
+    std::string_view client_id = {};
+    std::string_view producer_group = {};
+    std::string_view consumer_group = {};
 
     static Result<UnregisterRequest> decode(const CommandView& command);
     void write(CommandWriter& writer) const;
@@ -147,7 +147,7 @@ struct UnregisterRequest {
 
 /// 38 and 40.
 struct GroupRequest {
-    std::string_view consumer_group;
+    std::string_view consumer_group = {};
 
     static Result<GroupRequest> decode(const CommandView& command);
     void write(CommandWriter& writer) const;
@@ -155,7 +155,7 @@ struct GroupRequest {
 
 /// 105.
 struct RouteRequest {
-    std::string_view topic;
+    std::string_view topic = {};
 
     static Result<RouteRequest> decode(const CommandView& command);
     void write(CommandWriter& writer) const;

@@ -1,0 +1,54 @@
+// From a URL to a port. The only library that knows every adapter and the bundled broker.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <hufu/core/clock.hpp>
+#include <hufu/core/error.hpp>
+#include <hufu/core/log.hpp>
+#include <hufu/core/metrics.hpp>
+#include <hufu/core/publisher.hpp>
+#include <hufu/core/random.hpp>
+#include <hufu/core/subscription.hpp>
+#include <hufu/outbox/store.hpp>
+
+// Known addresses:
+//   stores    sqlite:PATH, postgresql://USER@HOST/DATABASE
+//   brokers   rocketmq://HOST:PORT[,HOST:PORT…], rocketmq+unix:PATH, embedded:DIR
+//
+// Every function answers `invalid_argument`/reject for a URL it does not know, naming those that it does. What is returned
+// outlives the call alone: it owns its connections and, for `embedded:`, the broker.
+namespace hufu::connect {
+
+/// What the ports stand on. Borrowed for their life; null means the machine's clock and chance, and metrics and log that
+/// nobody reads.
+struct Surroundings {
+    Clock* clock = nullptr;
+    Random* random = nullptr;
+    MetricsRegistry* metrics = nullptr;
+    Log* log = nullptr;
+};
+
+/// The outbox in an existing database. For SQLite, checks file and schema version at once (`not_found`,
+/// `wrong_version` …); PostgreSQL is connected to at first use.
+[[nodiscard]] Result<std::unique_ptr<outbox::Store>> outbox(const std::string& url, const Surroundings& surroundings = {});
+
+/// What writers and relays of this outbox call each other by: the name for `outbox::DatagramHint` and its receiver.
+[[nodiscard]] Result<std::string> lane_name(const std::string& url);
+
+/// Brings the schema of the database up to this program's version (SQLite: makes the file). Returns the version.
+[[nodiscard]] Result<int> migrate_outbox(const std::string& url);
+
+/// The same as a script to review and run by other means.
+[[nodiscard]] Result<std::string> printed_migrations(const std::string& url);
+
+/// Hands messages to the broker. A broker that is away is an outcome of each publish, not an error here.
+[[nodiscard]] Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings = {});
+
+/// A member of a consumer group. A broker that is away is waited for in `receive`.
+[[nodiscard]] Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,
+                                                                 const Surroundings& surroundings = {});
+
+}  // namespace hufu::connect

@@ -1,0 +1,165 @@
+#include <hufu/connect/connect.hpp>
+
+#include <charconv>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <hufu/broker/embedded.hpp>
+#include <hufu/rocketmq/client.hpp>
+
+#include "url.hpp"
+
+namespace hufu::connect {
+namespace {
+
+constexpr std::string_view known[] = {"rocketmq://HOST:PORT[,HOST:PORT]", "rocketmq+unix:PATH", "embedded:DIR"};
+constexpr std::string_view what = "a broker";
+
+/// Surroundings with every gap filled.
+struct Filled {
+    explicit Filled(const Surroundings& given)
+        : clock{given.clock ? *given.clock : system_clock()}, random{given.random ? *given.random : system_random()},
+          log{given.log ? *given.log : no_log()} {
+        if (given.metrics == nullptr) {
+            own_metrics = std::make_unique<MetricsRegistry>();
+        }
+        metrics = given.metrics ? given.metrics : own_metrics.get();
+    }
+    Clock& clock;
+    Random& random;
+    Log& log;
+    std::unique_ptr<MetricsRegistry> own_metrics;
+    MetricsRegistry* metrics = nullptr;
+};
+
+/// Where to connect, and the bundled broker if it is ours to run.
+struct Place {
+    rocketmq::ClientOptions client;
+    std::unique_ptr<MetricsRegistry> metrics;
+    std::unique_ptr<broker::EmbeddedBroker> broker;
+};
+
+bool is_host_and_port(std::string_view server) {
+    const auto colon = server.rfind(':');
+    if (colon == std::string_view::npos || colon == 0) {
+        return false;
+    }
+    std::uint16_t port = 0;
+    const auto digits = server.substr(colon + 1);
+    const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    return problem == std::errc{} && end == digits.data() + digits.size() && port > 0;
+}
+
+Result<Place> name_servers(const std::string& url, std::string_view list) {
+    Place place;
+    while (!list.empty()) {
+        const auto end = std::min(list.find_first_of(",;"), list.size());
+        const auto server = list.substr(0, end);
+        if (!is_host_and_port(server)) {
+            return Error{ErrorCode::invalid_argument, Disposition::reject,
+                         "\"" + url + "\": \"" + std::string{server} +
+                             "\" is not HOST:PORT of a name server; write rocketmq://127.0.0.1:9876"};
+        }
+        place.client.name_servers.emplace_back(server);
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+    return place;
+}
+
+Result<Place> embedded(const std::string& folder, const Surroundings& surroundings) {
+    Filled filled{surroundings};
+    Place place;
+    broker::ServerOptions options;
+    options.folder = folder;
+    options.unix_socket = broker::EmbeddedBroker::socket_path(folder);
+    place.client.name_servers = {"unix:" + options.unix_socket};
+    auto opened = broker::EmbeddedBroker::open(std::move(options), filled.clock, filled.random, *filled.metrics,
+                                               filled.log);
+    if (opened) {
+        place.broker = std::move(*opened);
+        place.metrics = std::move(filled.own_metrics);
+    } else if (opened.error().code() != ErrorCode::busy) {
+        return opened.error();
+    }
+    return place;  // busy: another owner serves the socket
+}
+
+Result<Place> place_of(const std::string& url, const Surroundings& surroundings) {
+    const auto parsed = parse_url(url, what, known);
+    if (!parsed) {
+        return parsed.error();
+    }
+    if (parsed->scheme == "rocketmq") {
+        return name_servers(url, parsed->rest);
+    }
+    if (parsed->scheme == "rocketmq+unix") {
+        Place place;
+        place.client.name_servers = {"unix:" + parsed->rest};
+        return place;
+    }
+    if (parsed->scheme == "embedded") {
+        return embedded(parsed->rest, surroundings);
+    }
+    return unknown_url(url, what, known);
+}
+
+/// The port ends before the broker that it talks to.
+class OwningPublisher final : public Publisher {
+public:
+    OwningPublisher(Place place, std::unique_ptr<Publisher> publisher)
+        : place_{std::move(place)}, publisher_{std::move(publisher)} {}
+    void publish(std::span<const Message> batch, std::span<PublishOutcome> outcomes, Done done) override {
+        publisher_->publish(batch, outcomes, std::move(done));
+    }
+
+private:
+    Place place_;
+    std::unique_ptr<Publisher> publisher_;
+};
+
+class OwningSubscription final : public Subscription {
+public:
+    OwningSubscription(Place place, std::unique_ptr<Subscription> subscription)
+        : place_{std::move(place)}, subscription_{std::move(subscription)} {}
+    Result<std::vector<Delivery>> receive(std::size_t max, std::chrono::milliseconds timeout, std::stop_token stop) override {
+        return subscription_->receive(max, timeout, std::move(stop));
+    }
+    void acknowledge(std::span<const DeliveryTag> tags) override { subscription_->acknowledge(tags); }
+    std::vector<std::uint64_t> lost_queues() override { return subscription_->lost_queues(); }
+
+private:
+    Place place_;
+    std::unique_ptr<Subscription> subscription_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings) {
+    auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    const Filled filled{surroundings};
+    auto opened = rocketmq::open_publisher(place->client, {}, filled.clock, filled.random, filled.log);
+    if (!opened || place->broker == nullptr) {
+        return opened;
+    }
+    return std::make_unique<OwningPublisher>(std::move(*place), std::move(*opened));
+}
+
+Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,
+                                                   const Surroundings& surroundings) {
+    auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    const Filled filled{surroundings};
+    auto opened = rocketmq::open_subscription(place->client, std::move(options), {}, filled.clock, filled.random, filled.log);
+    if (!opened || place->broker == nullptr) {
+        return opened;
+    }
+    return std::make_unique<OwningSubscription>(std::move(*place), std::move(*opened));
+}
+
+}  // namespace hufu::connect

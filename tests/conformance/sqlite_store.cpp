@@ -1,0 +1,97 @@
+// SQLite, in a file of its own per test.
+#include <filesystem>
+#include <stdexcept>
+
+#include <stdlib.h>
+
+#include <hufu/sqlite/once.hpp>
+#include <hufu/sqlite/outbox.hpp>
+#include <hufu/sqlite/outbox_store.hpp>
+#include <hufu/sqlite/schema.hpp>
+
+#include "suites.hpp"
+
+namespace hufu::conformance {
+namespace {
+
+class SqliteUnderTest final : public StoreUnderTest {
+public:
+    SqliteUnderTest() {
+        std::string name = (std::filesystem::temp_directory_path() / "hufu-conformance-XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) {
+            throw std::runtime_error{"no temporary folder at " + name};
+        }
+        folder_ = name;
+        database_ = std::make_shared<sqlite::Database>(folder_ + "/test.db");
+        sqlite::migrate(*database_).value();
+        change("create table effects(n integer not null)");
+        change("insert into effects values (0)");
+        store_ = sqlite::outbox_store(database_);
+    }
+    ~SqliteUnderTest() override {
+        store_.reset();
+        database_.reset();
+        std::error_code ignored;
+        std::filesystem::remove_all(folder_, ignored);
+    }
+
+    outbox::Store& store() override { return *store_; }
+
+    void append(const std::vector<Message>& messages, bool commit) override {
+        sqlite::Transaction tx{*database_};
+        for (const auto& message : messages) {
+            outbox_.append(tx, message);
+        }
+        if (commit) {
+            tx.commit();
+        }
+    }
+
+    void expire_lease() override { change("update hufu_lane set lease_until_us = 1"); }
+    void make_delayed_due() override { change("update hufu_delayed set due_at_us = 1"); }
+
+    idempotency::OnceOutcome deliver(const std::string& group, const MessageId& id, SystemTime first_stored_at,
+                                     const std::function<idempotency::EffectResult()>& effect) override {
+        return sqlite::run_once(*database_, {group, id}, first_stored_at, [&](sqlite::Transaction& tx) {
+            tx.execute("update effects set n = n + 1");
+            return effect();
+        });
+    }
+
+    int effects() override {
+        sqlite::Transaction tx{*database_, sqlite::Transaction::Access::read};
+        auto rows = tx.query("select n from effects");
+        rows.step();
+        return static_cast<int>(rows.integer(0));
+    }
+
+    void purge_old_guards(const std::string& group) override {
+        change("update hufu_guard set seen_at_us = seen_at_us - 7200000000");
+        sqlite::purge_guards(*database_, group, std::chrono::hours{1}).value();
+    }
+
+    SystemTime now() override { return database_->clock().system_now(); }
+
+private:
+    void change(std::string_view sql) {
+        sqlite::Transaction tx{*database_};
+        tx.execute(sql);
+        tx.commit();
+    }
+
+    std::string folder_;
+    std::shared_ptr<sqlite::Database> database_;
+    std::unique_ptr<outbox::Store> store_;
+    sqlite::Outbox outbox_;
+};
+
+Factory sqlite_factory() {
+    return {"sqlite", [] { return std::make_unique<SqliteUnderTest>(); }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, OutboxStore, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, ParkingLot, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, Guard, testing::Values(sqlite_factory()));
+
+}  // namespace
+}  // namespace hufu::conformance

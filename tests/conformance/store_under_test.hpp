@@ -1,0 +1,48 @@
+// What a store brings to the conformance suite.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <hufu/core/message.hpp>
+#include <hufu/idempotency/once.hpp>
+#include <hufu/outbox/store.hpp>
+
+namespace hufu::conformance {
+
+/// One fresh database with Hufu's schema and a table of effects, for one test. Failures to set things up throw.
+class StoreUnderTest {
+public:
+    virtual ~StoreUnderTest() = default;
+
+    [[nodiscard]] virtual outbox::Store& store() = 0;
+
+    /// Appends `messages` in one transaction, with a business row, and commits it or rolls it back.
+    virtual void append(const std::vector<Message>& messages, bool commit = true) = 0;
+    /// Lets the running lease end, as if its time had passed.
+    virtual void expire_lease() = 0;
+    /// Makes every delayed row due, as if time had passed.
+    virtual void make_delayed_due() = 0;
+
+    /// Delivers `id`, guarded for `group`. The effect adds one to a counter in the same transaction; `effect` then decides.
+    virtual idempotency::OnceOutcome deliver(const std::string& group, const MessageId& id, SystemTime first_stored_at,
+                                             const std::function<idempotency::EffectResult()>& effect) = 0;
+    /// The counter, as committed.
+    [[nodiscard]] virtual int effects() = 0;
+    /// Deletes the group's guard rows that are older than an hour, after making all of them two hours old.
+    virtual void purge_old_guards(const std::string& group) = 0;
+    /// The database's clock.
+    [[nodiscard]] virtual SystemTime now() = 0;
+};
+
+/// How a store joins: INSTANTIATE_TEST_SUITE_P(Name, OutboxStore, testing::Values(Factory{…})), the same for Guard.
+struct Factory {
+    std::string name;
+    std::function<std::unique_ptr<StoreUnderTest>()> make;
+};
+
+inline void PrintTo(const Factory& factory, std::ostream* out) { *out << factory.name; }
+
+}  // namespace hufu::conformance

@@ -1,0 +1,52 @@
+// The suites' fixtures. Every store is run through all of them (outbox_suite.cpp, parking_suite.cpp, guard_suite.cpp).
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+#include "store_under_test.hpp"
+
+namespace hufu::conformance {
+
+/// The lane's ports.
+class OutboxStore : public testing::TestWithParam<Factory> {
+protected:
+    outbox::Claim claim(const std::string& owner = "relay-1") {
+        return under_test_->store().lease()->acquire(owner, std::chrono::seconds{30}).value().value();
+    }
+    std::vector<outbox::Row> rows(const outbox::ReadRequest& request = {.limit = 1'000}) {
+        return under_test_->store().reader()->read(request).value().rows;
+    }
+    std::vector<outbox::Sequence> seqs(const outbox::ReadRequest& request = {.limit = 1'000}) {
+        std::vector<outbox::Sequence> found;
+        for (const auto& row : rows(request)) {
+            found.push_back(row.seq);
+        }
+        return found;
+    }
+    static Message message(const std::string& key, const std::string& body) {
+        return {.topic = "orders", .ordering_key = key, .body = body};
+    }
+
+    std::unique_ptr<StoreUnderTest> under_test_ = GetParam().make();
+};
+
+/// The parking lot.
+class ParkingLot : public OutboxStore {
+protected:
+    void SetUp() override;
+    outbox::ParkingLot& lot() { return *lot_; }
+
+    outbox::Claim claim_;
+    std::vector<outbox::Sequence> seqs_;  ///< key "a", "a", "b", none, none
+    std::unique_ptr<outbox::ParkingLot> lot_;
+};
+
+/// The guard.
+class Guard : public testing::TestWithParam<Factory> {
+protected:
+    std::unique_ptr<StoreUnderTest> under_test_ = GetParam().make();
+};
+
+}  // namespace hufu::conformance

@@ -151,8 +151,10 @@ Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame&
 bool Dispatcher::accepts(ConnectionId connection) const noexcept {
     DispatchState& state = impl_->state;
     const Session* session = state.find(connection);
-    return session != nullptr && session->unsent <= state.options.connection_output_max &&
-           state.unsettled_bytes <= state.options.unsettled_bytes_max;
+    if (session == nullptr || session->unsent > state.options.connection_output_max) return false;
+    // A log that refuses says so to the senders; one that is behind makes them wait.
+    if (state.log.refusing()) return true;
+    return state.unsettled_bytes <= state.options.unsettled_bytes_max && !state.log.congested();
 }
 
 void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
@@ -201,6 +203,16 @@ void Dispatcher::written(ConnectionId connection, std::size_t bytes) noexcept {
     if (session == nullptr) return;
     session->unsent -= bytes;
     state.unsent -= bytes;
+}
+
+void Dispatcher::release_idle_memory() {
+    DispatchState& state = impl_->state;
+    constexpr std::size_t worth_it = 16U << 10U;
+    for (Session& session : state.sessions)
+        if (session.output.empty() && session.output.capacity() > worth_it) session.output = std::string{};
+    if (state.record.capacity() > worth_it) state.record = {};
+    if (state.read_bytes.capacity() > worth_it) state.read_bytes = {};
+    if (state.pending.empty()) state.pending = {};
 }
 
 std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }

@@ -282,6 +282,7 @@ void Server::Impl::on_timer() {
 
 void Server::Impl::sweep(SteadyTime time) {
     sweep_at = time + sweep_every;
+    dispatcher->release_idle_memory();
     partial_bytes = 0;
     for (std::size_t slot = 0; slot < connections.size(); ++slot) {
         const auto connection = connections[slot];

@@ -77,6 +77,9 @@ public:
     /// So many of the taken bytes have left the process.
     void written(ConnectionId connection, std::size_t bytes) noexcept;
 
+    /// Gives buffers back that nothing uses at the moment. Cheap; for every few seconds.
+    void release_idle_memory();
+
     /// Sentences for the operator since the last call.
     [[nodiscard]] std::vector<std::string> take_alarms();
 

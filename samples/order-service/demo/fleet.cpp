@@ -145,7 +145,7 @@ ChildOptions Fleet::service(Member member) const {
                                        at(port(member)), "--payment-timeout", std::to_string(options_.payment_timeout.count()) + "ms"},
                          .log = log_of(member)};
     // The order outbox has two relays of its own; payment and stock carry their few events themselves.
-    if (member == Member::order) options.arguments.insert(options.arguments.end(), {"--relay", "false"});
+    if (member == Member::order) options.arguments.insert(options.arguments.end(), {"--relay=false"});
     if (options_.breaking == Break::guard && member != Member::order) {
         options.program += "-mutants";
         options.environment = {{"HUFU_MUTANT", "guard_off"}};

@@ -198,7 +198,10 @@ private:
             if (!queue) continue;
             std::uint64_t next = 0;
             for (auto& record : read_all(*log_, *queue)) {
-                if (record.offset != next++) return broke("a recovered queue has no hole");
+                if (record.offset != next++) {
+                    return broke("a recovered queue has no hole, but offset " + std::to_string(next - 1) + " is missing" +
+                                 (log_->damages().empty() ? std::string{} : ": " + log_->damages().front().text));
+                }
                 found.emplace(std::pair{topic, record.offset}, std::move(record.text));
             }
         }

@@ -75,6 +75,7 @@ void Log::Impl::recycle(std::unique_ptr<LogGroup> group) {
     group->table.clear();
     group->parts.clear();
     group->file.reset();
+    group->gate.reset();
     group->record_bytes = 0;
     group->snapshot = false;
     spare_groups.push_back(std::move(group));
@@ -220,6 +221,7 @@ LogGroup* Log::take_group() {
             log.plan.reset();
         }
         next->file = log.active.file;
+        next->gate = log.active.gate;
     }
     next->seal(log.epoch, log.durable);
     log.in_flight.push_back(std::move(next));
@@ -233,8 +235,13 @@ Result<void> Log::write(LogGroup& group) {
 
 Result<void> Log::sync(LogGroup& group) {
     if (mutant_active("ack_before_sync")) return {};
+    const std::scoped_lock lock{group.gate->mutex};
+    if (group.gate->failed) {
+        return Error{ErrorCode::fenced, Disposition::retry, "an earlier sync of the segment failed; what it lost is not known"};
+    }
     auto synced = group.file->sync_data();
     if (!synced && mutant_active("retry_after_failed_fsync")) synced = group.file->sync_data();
+    group.gate->failed = !synced;
     return synced;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <hufu/broker/log.hpp>
@@ -18,10 +19,18 @@ struct Chunk {
     std::size_t used = 0;
 };
 
+/// Lets one sync of a file run at a time, and none succeed after one failed. The kernel reports a lost page once: if the
+/// sync of a later group got that report, the sync of an earlier one would succeed without its bytes being on disk.
+struct SyncGate {
+    std::mutex mutex;
+    bool failed = false;  ///< guarded by mutex
+};
+
 /// Filled by the log's owner; from `take_group` until `completed` or `failed` the shell's `write` and `sync` only read it.
 class LogGroup {
 public:
     std::shared_ptr<File> file;
+    std::shared_ptr<SyncGate> gate;
     std::uint64_t segment_base = 0;
     std::uint64_t log_offset = 0;
     std::uint64_t record_bytes = 0;

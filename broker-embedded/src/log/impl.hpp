@@ -55,6 +55,7 @@ struct ActiveSegment {
     std::uint64_t capacity = 0;
     std::shared_ptr<File> file;
     bool established = false;  ///< its snapshot is durable, so a recovery would find it
+    std::shared_ptr<SyncGate> gate = std::make_shared<SyncGate>();
     [[nodiscard]] std::uint64_t limit() const noexcept { return base + capacity; }
 };
 

@@ -82,7 +82,8 @@ void Log::Impl::begin_segment() {
 void Log::Impl::roll() {
     close_group();
     for (auto& group : closed) {
-        if (!group->file) group->file = active.file;
+        group->file = active.file;
+        group->gate = active.gate;
     }
     // The state may have grown since the next segment was planned.
     if (plan && group_bytes(snapshot_estimate() + sizeof(SegmentSpan), 1) + options.record_bytes_max + sector_bytes > plan->capacity) {

@@ -66,14 +66,14 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url, con
         return Error{ErrorCode::invalid_argument, Disposition::fatal,
                      "database address is not a PostgreSQL URL: " + reason + "; write postgresql://user@host:port/database"};
     }
-    const std::string seconds =
-        std::to_string(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(options.connect_timeout).count()));
+    const std::string seconds = std::to_string(
+        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(options.connect_timeout).count()));
     const std::string unanswered_ms = std::to_string(options.answer_timeout.count());
     // What the URL itself says comes later and wins.
-    const char* names[] = {"connect_timeout",  "tcp_user_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
-                           "application_name", "dbname",           nullptr};
-    const char* values[] = {seconds.c_str(), unanswered_ms.c_str(), "10",   "5",
-                            "3",             options.application_name.c_str(), url.c_str(), nullptr};
+    const char* names[] = {"connect_timeout",  "tcp_user_timeout", "keepalives_idle", "keepalives_interval",
+                           "keepalives_count", "application_name", "dbname",          nullptr};
+    const char* values[] = {
+        seconds.c_str(), unanswered_ms.c_str(), "10", "5", "3", options.application_name.c_str(), url.c_str(), nullptr};
     PGconn* raw = PQconnectdbParams(names, values, 1);
     HUFU_ASSERT(raw != nullptr);
     std::unique_ptr<Connection> connection{new Connection{raw, options}};
@@ -93,7 +93,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& url, con
         return error_from(state, message, Setting::connecting, "connect to PostgreSQL at " + connection->peer());
     }
     PQsetnonblocking(raw, 1);
-    PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);  // "already exists, skipping" and the like
+    PQsetNoticeProcessor(
+        raw, [](void*, const char*) {}, nullptr);  // "already exists, skipping" and the like
     return connection;
 }
 
@@ -107,12 +108,14 @@ bool Connection::in_transaction() const noexcept {
 Error Connection::lost(bool may_have_committed) const {
     const std::string what = "PostgreSQL at " + peer_;
     if (timed_out_) {
-        return Error{ErrorCode::timeout, may_have_committed ? Disposition::in_doubt : Disposition::abort_transaction,
-                     what + ": no answer within " + std::to_string(options_.answer_timeout.count()) +
-                         " ms; the connection was given up" +
-                         (may_have_committed ? "; whether the transaction was committed is unknown, look before repeating" : "")};
+        return Error{
+            ErrorCode::timeout, may_have_committed ? Disposition::in_doubt : Disposition::abort_transaction,
+            what + ": no answer within " + std::to_string(options_.answer_timeout.count()) +
+                " ms; the connection was given up" +
+                (may_have_committed ? "; whether the transaction was committed is unknown, look before repeating" : "")};
     }
-    return error_from({}, PQerrorMessage(connection_), may_have_committed ? Setting::committing : Setting::in_transaction, what);
+    return error_from({}, PQerrorMessage(connection_), may_have_committed ? Setting::committing : Setting::in_transaction,
+                      what);
 }
 
 bool Connection::wait(bool for_writing) {

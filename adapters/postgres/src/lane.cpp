@@ -56,7 +56,8 @@ namespace {
 
 // One statement is one snapshot: when a row of a key is visible, so is every earlier one. UNION ALL, because one
 // condition with OR gives up the index's order.
-constexpr std::string_view snapshot = "with s as materialized (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin) ";
+constexpr std::string_view snapshot =
+    "with s as materialized (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin) ";
 constexpr std::string_view newer_set = "(select * from hufu.outbox_0 where seq > $1::bigint order by seq limit $2::bigint)";
 constexpr std::string_view holes_set = "(select * from hufu.outbox_0 where seq = any($3::bigint[]))";
 constexpr std::string_view older_set =
@@ -99,7 +100,9 @@ Result<outbox::Page> Reader::read(const outbox::ReadRequest& request) {
     if (older || !request.holes.empty()) parameters.add_int8_array(request.holes);
     if (older) parameters.add_int8(request.upto).add_int8_array(request.skip);
     // A long list of rows to skip is hashed only when it is known at planning.
-    const Step step{.sql = older ? everything : request.holes.empty() ? newer : newer_and_holes,
+    const Step step{.sql = older                   ? everything
+                           : request.holes.empty() ? newer
+                                                   : newer_and_holes,
                     .parameters = &parameters,
                     .keep = !older};
     Flight flight = (*connection)->fly({&step, 1});

@@ -22,8 +22,8 @@ Result<std::vector<outbox::ParkedRow>> parked_rows(const Result<Rows>& answer) {
     for (std::size_t row = 0; row < answer->size(); ++row) {
         auto read = row_from(*answer, row, 0);
         if (!read) return read.error();
-        parked.push_back({std::move(*read), static_cast<std::uint32_t>(answer->int8(row, 9)), std::string{answer->text(row, 10)},
-                          answer->timestamp(row, 11), answer->boolean(row, 12)});
+        parked.push_back({std::move(*read), static_cast<std::uint32_t>(answer->int8(row, 9)),
+                          std::string{answer->text(row, 10)}, answer->timestamp(row, 11), answer->boolean(row, 12)});
     }
     return parked;
 }
@@ -56,15 +56,21 @@ Result<Ownership> Lot::park(const Claim& claim, std::span<const outbox::ParkRow>
         reasons.emplace_back(row.reason);
     }
     Parameters parameters;
-    parameters.add_int8(number(claim.epoch)).add_int8_array(seqs).add_int8_array(attempts).add_text_array(reasons).add_int8_array(
-        released);
+    parameters.add_int8(number(claim.epoch))
+        .add_int8_array(seqs)
+        .add_int8_array(attempts)
+        .add_text_array(reasons)
+        .add_int8_array(released);
     return as_owner(claim,
                     HUFU_FENCE
                     "p as (select * from unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) "
                     "as t(p_seq, attempts, reason, released)), "
-                    "gone as (delete from hufu.outbox_0 o using p where o.seq = p.p_seq and " HUFU_FENCED " returning *), "
-                    "put as (insert into hufu.parked_0(seq, created_at, " HUFU_MESSAGE ", attempts, reason, released) "
-                    "select seq, created_at, " HUFU_MESSAGE ", attempts, reason, released <> 0 from gone) "
+                    "gone as (delete from hufu.outbox_0 o using p where o.seq = p.p_seq and " HUFU_FENCED
+                    " returning *), "
+                    "put as (insert into hufu.parked_0(seq, created_at, " HUFU_MESSAGE
+                    ", attempts, reason, released) "
+                    "select seq, created_at, " HUFU_MESSAGE
+                    ", attempts, reason, released <> 0 from gone) "
                     "select " HUFU_FENCED,
                     parameters);
 }
@@ -73,7 +79,8 @@ Result<std::vector<outbox::ParkedRow>> Lot::read_released(const Key& key, outbox
     Parameters parameters;
     parameters.add(key.topic).add(key.ordering_key).add_int8(after).add_int8(static_cast<std::int64_t>(limit));
     return parked_rows(session_.run(
-        "select " HUFU_PARKED " from hufu.parked_0 where topic = $1::text and ordering_key = $2::text and seq > $3::bigint "
+        "select " HUFU_PARKED
+        " from hufu.parked_0 where topic = $1::text and ordering_key = $2::text and seq > $3::bigint "
         "and case when $2::text = '' then released else exists (select from hufu.parked_0 r "
         "where r.topic = $1::text and r.ordering_key = $2::text and r.released) end order by seq limit $4::bigint",
         parameters));
@@ -83,15 +90,16 @@ Result<Ownership> Lot::settle(const Claim& claim, std::span<const outbox::Sequen
     Parameters parameters;
     parameters.add_int8(number(claim.epoch)).add_int8_array(seqs);
     // The key stays released while a row of it is left, also when the marked ones are gone first.
-    return as_owner(claim,
-                    HUFU_FENCE
-                    "gone as (delete from hufu.parked_0 where seq = any($2::bigint[]) and " HUFU_FENCED
-                    " returning topic, ordering_key, released), "
-                    "kept as (update hufu.parked_0 set released = true where not released and " HUFU_FENCED
-                    " and ordering_key <> '' and (topic, ordering_key) in (select topic, ordering_key from gone where released) "
-                    "and seq <> all($2::bigint[])) "
-                    "select " HUFU_FENCED,
-                    parameters);
+    return as_owner(
+        claim,
+        HUFU_FENCE
+        "gone as (delete from hufu.parked_0 where seq = any($2::bigint[]) and " HUFU_FENCED
+        " returning topic, ordering_key, released), "
+        "kept as (update hufu.parked_0 set released = true where not released and " HUFU_FENCED
+        " and ordering_key <> '' and (topic, ordering_key) in (select topic, ordering_key from gone where released) "
+        "and seq <> all($2::bigint[])) "
+        "select " HUFU_FENCED,
+        parameters);
 }
 
 Result<Ownership> Lot::hold(const Claim& claim, const Key& key, const outbox::ParkRow& row) {
@@ -107,7 +115,8 @@ Result<Ownership> Lot::hold(const Claim& claim, const Key& key, const outbox::Pa
                     "held as (update hufu.parked_0 set released = false, "
                     "attempts = case when seq = $4::bigint then $5::bigint else attempts end, "
                     "reason = case when seq = $4::bigint then $6::text else reason end "
-                    "where " HUFU_FENCED " and topic = $2::text and ordering_key = $3::text "
+                    "where " HUFU_FENCED
+                    " and topic = $2::text and ordering_key = $3::text "
                     "and (seq = $4::bigint or ($3::text <> '' and released))) "
                     "select " HUFU_FENCED,
                     parameters);
@@ -135,7 +144,8 @@ Result<std::vector<outbox::ParkedKey>> Lot::list() {
 Result<std::vector<outbox::ParkedRow>> Lot::show(const Key& key, std::size_t limit) {
     Parameters parameters;
     parameters.add(key.topic).add(key.ordering_key).add_int8(static_cast<std::int64_t>(limit));
-    return parked_rows(session_.run("select " HUFU_PARKED " from hufu.parked_0 where topic = $1::text and ordering_key = $2::text "
+    return parked_rows(session_.run("select " HUFU_PARKED
+                                    " from hufu.parked_0 where topic = $1::text and ordering_key = $2::text "
                                     "order by seq limit $3::bigint",
                                     parameters));
 }
@@ -151,16 +161,18 @@ Result<std::uint64_t> Lot::decide(std::string_view action, const outbox::ParkedS
     }
     parameters.add(action).add(note.who).add(note.why);
     // The change and its audit are one statement. Nothing found: no audit.
-    const std::string_view chosen = " where topic = $1::text and ordering_key = $2::text and "
-                                    "($3::bigint is null or seq = $3::bigint) ";
+    const std::string_view chosen =
+        " where topic = $1::text and ordering_key = $2::text and "
+        "($3::bigint is null or seq = $3::bigint) ";
     const std::string change = action == "release" ? "update hufu.parked_0 set released = true" + std::string{chosen}
                                                    : "delete from hufu.parked_0" + std::string{chosen};
-    auto rows = session_.run("with changed as (" + change +
-                                 "returning 1), counted as (select count(*) as n from changed), "
-                                 "noted as (insert into hufu.audit(lane, action, topic, ordering_key, seq, rows, who, why) "
-                                 "select 0, $4::text, $1::text, $2::text, $3::bigint, n, $5::text, $6::text from counted where n > 0) "
-                                 "select n from counted",
-                             parameters);
+    auto rows = session_.run(
+        "with changed as (" + change +
+            "returning 1), counted as (select count(*) as n from changed), "
+            "noted as (insert into hufu.audit(lane, action, topic, ordering_key, seq, rows, who, why) "
+            "select 0, $4::text, $1::text, $2::text, $3::bigint, n, $5::text, $6::text from counted where n > 0) "
+            "select n from counted",
+        parameters);
     if (!rows) return rows.error();
     const auto count = static_cast<std::uint64_t>(rows->int8(0, 0));
     if (count == 0) {
@@ -172,8 +184,9 @@ Result<std::uint64_t> Lot::decide(std::string_view action, const outbox::ParkedS
 
 Result<std::uint64_t> Lot::release(const outbox::ParkedSelection& selection, const outbox::AuditNote& note) {
     if (selection.seq && !selection.key.ordering_key.empty()) {
-        return Error{ErrorCode::invalid_argument, Disposition::reject,
-                     name_of(selection) + " cannot be released alone, it has an ordering key: release the key, or discard the row"};
+        return Error{
+            ErrorCode::invalid_argument, Disposition::reject,
+            name_of(selection) + " cannot be released alone, it has an ordering key: release the key, or discard the row"};
     }
     return decide("release", selection, note);
 }
@@ -186,7 +199,8 @@ Result<std::vector<outbox::AuditEntry>> Lot::audit(std::size_t limit) {
     Parameters parameters;
     parameters.add_int8(static_cast<std::int64_t>(limit));
     auto rows = session_.run(
-        "select at, action, topic, ordering_key, seq, rows, who, why from hufu.audit where lane = 0 order by id desc limit $1::bigint",
+        "select at, action, topic, ordering_key, seq, rows, who, why from hufu.audit where lane = 0 order by id desc limit "
+        "$1::bigint",
         parameters);
     if (!rows) return rows.error();
     std::vector<outbox::AuditEntry> entries;
@@ -211,11 +225,12 @@ Result<outbox::Moved> Delayed::move_due(const Claim& claim, std::size_t limit) {
     // Looking first keeps the idle call free of locks and transaction numbers.
     constexpr std::string_view look =
         "select exists (select from hufu.lane where lane = 0 and epoch = $1::bigint), "
-        "(select ceil(extract(epoch from due_at - clock_timestamp()) * 1000)::bigint from hufu.delayed_0 order by due_at limit 1)";
-    constexpr std::string_view move =
-        HUFU_FENCE
+        "(select ceil(extract(epoch from due_at - clock_timestamp()) * 1000)::bigint from hufu.delayed_0 order by due_at "
+        "limit 1)";
+    constexpr std::string_view move = HUFU_FENCE
         "due as (delete from hufu.delayed_0 where (due_at, id) in (select due_at, id from hufu.delayed_0 "
-        "where due_at <= statement_timestamp() order by due_at, id limit $2::bigint) and " HUFU_FENCED " returning *), "
+        "where due_at <= statement_timestamp() order by due_at, id limit $2::bigint) and " HUFU_FENCED
+        " returning *), "
         "moved as (insert into hufu.outbox_0(created_at, " HUFU_MESSAGE ") select created_at, " HUFU_MESSAGE
         " from due order by due_at, id returning 1) "
         "select (select count(*) from moved)";
@@ -230,7 +245,8 @@ Result<outbox::Moved> Delayed::move_due(const Claim& claim, std::size_t limit) {
         moved.ownership = seen->boolean(0, 0) ? Ownership::held : Ownership::fenced;
         moved.next_due_in.reset();
         if (!seen->is_null(0, 1)) moved.next_due_in = std::chrono::milliseconds{seen->int8(0, 1)};
-        if (!again || moved.ownership != Ownership::held || !moved.next_due_in || moved.next_due_in->count() > 0) return moved;
+        if (!again || moved.ownership != Ownership::held || !moved.next_due_in || moved.next_due_in->count() > 0)
+            return moved;
         auto rows = owned->connection->run(move, with_limit);
         if (!rows) return rows.error();
         moved.rows = static_cast<std::size_t>(rows->int8(0, 0));

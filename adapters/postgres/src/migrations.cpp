@@ -147,20 +147,21 @@ end $$)",
 }
 
 outbox::Migration create_guard() {
-    return {2,
-            "create_guard",
-            {
-                "set local lock_timeout = '5s'",
-                R"(create table if not exists hufu.guard(
+    return {
+        2,
+        "create_guard",
+        {
+            "set local lock_timeout = '5s'",
+            R"(create table if not exists hufu.guard(
     consumer_group text not null,
     message_id uuid not null,
     seen_at timestamptz not null default clock_timestamp(),
     result bytea not null default '',
     primary key (consumer_group, message_id)
 ))",
-                "create table if not exists hufu.guard_horizon(consumer_group text primary key, horizon timestamptz not null)",
-                "insert into hufu.schema_migration(version, name) values (2, 'create_guard') on conflict do nothing",
-            }};
+            "create table if not exists hufu.guard_horizon(consumer_group text primary key, horizon timestamptz not null)",
+            "insert into hufu.schema_migration(version, name) values (2, 'create_guard') on conflict do nothing",
+        }};
 }
 
 }  // namespace

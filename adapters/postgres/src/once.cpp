@@ -16,7 +16,8 @@ constexpr std::string_view about = "guarded effect";
 std::string from_hex(std::string_view text) {
     const auto digit = [](char character) { return character <= '9' ? character - '0' : character - 'a' + 10; };
     std::string bytes;
-    for (std::size_t i = 0; i + 1 < text.size(); i += 2) bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
+    for (std::size_t i = 0; i + 1 < text.size(); i += 2)
+        bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
     return bytes;
 }
 
@@ -72,7 +73,8 @@ public:
                 "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1) "
                 "from (select 1) one left join hufu.guard g on g.consumer_group = $1 and g.message_id = $2::uuid",
                 key.group, key.id.to_string());
-            return idempotency::GuardSeen{rows[0][0].as<bool>(), from_hex(rows[0][1].as<std::string>()), time_of(rows[0][2])};
+            return idempotency::GuardSeen{rows[0][0].as<bool>(), from_hex(rows[0][1].as<std::string>()),
+                                          time_of(rows[0][2])};
         });
     }
 
@@ -122,8 +124,9 @@ Result<ConnectionPool::Lent> ConnectionPool::lend() {
             return Lent{*this, std::move(connection)};
         }
     }
-    return guarded<Lent>(Setting::connecting,
-                         [&]() -> Result<Lent> { return Lent{*this, std::make_unique<pqxx::connection>(url_)}; });
+    return guarded<Lent>(Setting::connecting, [&]() -> Result<Lent> {
+        return Lent{*this, std::make_unique<pqxx::connection>(url_)};
+    });
 }
 
 idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::GuardKey& key, SystemTime first_stored_at,
@@ -152,9 +155,10 @@ Handler once(const std::string& url, std::string group, Effect effect) {
 
 Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std::chrono::hours retention) {
     if (retention < std::chrono::hours{1}) {
-        return Error{ErrorCode::invalid_argument, Disposition::reject,
-                     "guard retention of " + std::to_string(retention.count()) +
-                         " hours is shorter than messages live: keep guards longer than broker retention, retries and redrive"};
+        return Error{
+            ErrorCode::invalid_argument, Disposition::reject,
+            "guard retention of " + std::to_string(retention.count()) +
+                " hours is shorter than messages live: keep guards longer than broker retention, retries and redrive"};
     }
     auto lent = pool.lend();
     if (!lent) return lent.error();
@@ -163,7 +167,8 @@ Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std:
         pqxx::work raise{**lent};
         const auto horizon = raise.exec_params(
             "insert into hufu.guard_horizon(consumer_group, horizon) "
-            "values ($1, clock_timestamp() - $2::bigint * interval '1 hour' + interval '5 minutes') on conflict (consumer_group) "
+            "values ($1, clock_timestamp() - $2::bigint * interval '1 hour' + interval '5 minutes') on conflict "
+            "(consumer_group) "
             "do update set horizon = greatest(guard_horizon.horizon, excluded.horizon) "
             "returning (extract(epoch from horizon) * 1000000)::bigint",
             group, static_cast<std::int64_t>(retention.count()));

@@ -25,9 +25,10 @@ bool take(std::string_view& bytes, std::string_view& text) {
 
 void refuse_zero(std::string_view field, std::string_view value, const Message& message) {
     if (value.find('\0') == std::string_view::npos) return;
-    throw Exception{Error{ErrorCode::invalid_argument, Disposition::reject,
-                          std::string{field} + " of a message for topic \"" + message.topic +
-                              "\" contains a zero byte, which PostgreSQL's text cannot hold: encode it, or put it into the body"}};
+    throw Exception{
+        Error{ErrorCode::invalid_argument, Disposition::reject,
+              std::string{field} + " of a message for topic \"" + message.topic +
+                  "\" contains a zero byte, which PostgreSQL's text cannot hold: encode it, or put it into the body"}};
 }
 
 }  // namespace
@@ -106,6 +107,10 @@ Result<outbox::Row> row_from(const Rows& rows, std::size_t row, std::size_t colu
         message.headers = std::move(*unpacked);
     }
     message.body = rows.text(row, column + 8);
+    // The database's time of the append, by whatever path it came. A message from elsewhere (redriven) brings its own.
+    if (!message.headers.get(header::committed_at)) {
+        message.headers.set(header::committed_at, std::to_string(read.created_at.time_since_epoch().count()));
+    }
     return read;
 }
 

@@ -8,11 +8,13 @@ namespace hufu::postgres {
 namespace {
 
 // The timeline is read off the name of the log file being written: pg_control still has the old one for a while after
-// a promotion. Empty on a standby.
+// a promotion. When a killed backend makes the server recover, its start time stays, but its statistics begin anew.
+// Empty on a standby.
 constexpr std::string_view identity_sql =
     "select case when pg_is_in_recovery() then '' else system_identifier::text || '-' || "
     "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) || '-' || "
-    "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text end from pg_control_system()";
+    "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text || '-' || "
+    "(extract(epoch from pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint::text end from pg_control_system()";
 
 }  // namespace
 

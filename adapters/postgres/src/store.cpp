@@ -20,8 +20,8 @@ std::unique_ptr<outbox::LaneReader> Store::reader() {
 }
 
 std::unique_ptr<outbox::LaneSettler> Store::settler() {
-    return std::make_unique<Settler>(Session{url_, "hufu-settler", std::string{index_only} + "; set synchronous_commit = off",
-                                             options_.answer_timeout});
+    return std::make_unique<Settler>(
+        Session{url_, "hufu-settler", std::string{index_only} + "; set synchronous_commit = off", options_.answer_timeout});
 }
 
 std::unique_ptr<outbox::ParkingLot> Store::parking_lot() {
@@ -58,7 +58,9 @@ Result<outbox::Status> Store::status() {
     status.parked_keys = count(3);
     status.delayed = count(4);
     status.next_due_in = time(5);
-    if (count(7) > 0) status.owner = outbox::LaneOwner{std::string{rows->text(0, 6)}, count(7), time(8).value_or(std::chrono::milliseconds{0})};
+    if (count(7) > 0)
+        status.owner =
+            outbox::LaneOwner{std::string{rows->text(0, 6)}, count(7), time(8).value_or(std::chrono::milliseconds{0})};
     status.schema_version = rows->int4(0, 9);
     return status;
 }

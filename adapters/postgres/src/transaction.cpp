@@ -31,7 +31,8 @@ void add_columns(Parameters& parameters, const Message& message, const MessageId
 
 }  // namespace
 
-Transaction::Transaction(Connection& connection, const TransactionOptions& options) : connection_{connection}, options_{options} {
+Transaction::Transaction(Connection& connection, const TransactionOptions& options)
+    : connection_{connection}, options_{options} {
     HUFU_ASSERT(!connection.in_transaction());
     noted_.reserve(4);
 }

@@ -122,7 +122,9 @@ Parameters& Parameters::add_bytes_array(std::span<const std::string_view> values
 }
 
 Parameters& Parameters::add_text_array(std::span<const std::string_view> texts) { return add_bytes_array(texts, type_text); }
-Parameters& Parameters::add_bytea_array(std::span<const std::string_view> values) { return add_bytes_array(values, type_bytea); }
+Parameters& Parameters::add_bytea_array(std::span<const std::string_view> values) {
+    return add_bytes_array(values, type_bytea);
+}
 
 void Parameters::clear() noexcept {
     bytes_.clear();

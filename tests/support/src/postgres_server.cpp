@@ -52,7 +52,9 @@ std::string find_binaries() {
     }
     ::globfree(&found);
     if (best.empty()) {
-        fail("no PostgreSQL server found under /usr/lib/postgresql/*/bin: install it (apt-get install postgresql, or ./dev setup)");
+        fail(
+            "no PostgreSQL server found under /usr/lib/postgresql/*/bin: install it (apt-get install postgresql, or ./dev "
+            "setup)");
     }
     return best;
 }
@@ -109,7 +111,8 @@ PostgresServer::PostgresServer(PostgresServerOptions options) : options_{std::mo
     }
     if (options_.directory.empty()) {
         std::string pattern = "/tmp/hufu-postgres-XXXXXX";
-        if (::mkdtemp(pattern.data()) == nullptr) fail("cannot make a folder under /tmp: " + std::string{std::strerror(errno)});
+        if (::mkdtemp(pattern.data()) == nullptr)
+            fail("cannot make a folder under /tmp: " + std::string{std::strerror(errno)});
         directory_ = pattern;
         remove_directory_ = true;
     } else {
@@ -134,8 +137,8 @@ PostgresServer::~PostgresServer() {
 }
 
 void PostgresServer::init_data() {
-    run({.arguments = {binaries_ + "/initdb", "-D", directory_ + "/data", "-U", "hufu", "--auth=trust", "--no-sync", "-E", "UTF8",
-                       "--locale=C"},
+    run({.arguments = {binaries_ + "/initdb", "-D", directory_ + "/data", "-U", "hufu", "--auth=trust", "--no-sync", "-E",
+                       "UTF8", "--locale=C"},
          .output = directory_ + "/initdb.log",
          .uid = uid_,
          .gid = gid_});
@@ -157,10 +160,8 @@ void PostgresServer::start_supervisor() {
         "for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 \"$pid\" 2>/dev/null || break; sleep 0.2; done; "
         "kill -KILL \"$pid\" 2>/dev/null; fi; " +
         (remove_directory_ ? "rm -rf '" + directory_ + "'" : std::string{"true"});
-    supervisor_ = spawn({.arguments = {"/bin/sh", "-c", script},
-                         .standard_input = ends[0],
-                         .die_with_parent = false,
-                         .new_session = true});
+    supervisor_ = spawn(
+        {.arguments = {"/bin/sh", "-c", script}, .standard_input = ends[0], .die_with_parent = false, .new_session = true});
     ::close(ends[0]);
     supervisor_pipe_ = ends[1];
 }
@@ -231,8 +232,10 @@ std::string PostgresServer::url(std::string_view database) const {
 std::string PostgresServer::socket_url(std::string_view database) const {
     std::string folder;
     for (const char character : directory_) {
-        if (character == '/') folder += "%2F";
-        else folder += character;
+        if (character == '/')
+            folder += "%2F";
+        else
+            folder += character;
     }
     return "postgresql://hufu@" + folder + ":" + std::to_string(port_) + "/" + std::string{database};
 }

@@ -24,8 +24,10 @@ int serve(int count, char** arguments) {
             options.durable = true;
         } else if ((argument == "--dir" || argument == "--set") && i + 1 < count) {
             const std::string value = arguments[++i];
-            if (argument == "--dir") options.directory = value;
-            else options.settings.push_back(value);
+            if (argument == "--dir")
+                options.directory = value;
+            else
+                options.settings.push_back(value);
         } else {
             std::fprintf(stderr, "hufu-test-server: unknown or incomplete argument \"%s\"\n%s", arguments[i], usage);
             return 2;

@@ -96,7 +96,7 @@ private:
 struct Step {
     std::string_view sql;
     const Parameters* parameters = nullptr;  ///< none: the statement has no `$n`
-    bool keep = true;  ///< prepare and keep; false: plan anew with these very values
+    bool keep = true;                        ///< prepare and keep; false: plan anew with these very values
 };
 
 /// What a flight came to: an answer per step, up to the first that failed. When `error` is set, `answers` holds the steps

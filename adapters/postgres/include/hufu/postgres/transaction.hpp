@@ -16,9 +16,9 @@
 namespace hufu::postgres {
 
 struct TransactionOptions {
-    bool allow_asynchronous_commit = false;   ///< see OutboxOptions
-    outbox::WakeHint* wake = nullptr;         ///< told after a commit that appended; borrowed
-    MessageIdGenerator* ids = nullptr;        ///< mints nil ids; null: the connection's own
+    bool allow_asynchronous_commit = false;  ///< see OutboxOptions
+    outbox::WakeHint* wake = nullptr;        ///< told after a commit that appended; borrowed
+    MessageIdGenerator* ids = nullptr;       ///< mints nil ids; null: the connection's own
 };
 
 /// BEGIN, statements, appended messages and COMMIT as one flight: no round trip more than the bare transaction has.

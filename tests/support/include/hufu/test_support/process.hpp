@@ -13,9 +13,9 @@ struct ProcessOptions {
     std::string output = {};             ///< file that gets standard output and error; empty: /dev/null
     uid_t uid = 0;                       ///< become this user first, where we are root; 0: stay
     gid_t gid = 0;
-    int standard_input = -1;   ///< becomes standard input; -1: /dev/null
+    int standard_input = -1;      ///< becomes standard input; -1: /dev/null
     bool die_with_parent = true;  ///< SIGKILL when the starting thread ends
-    bool new_session = false;  ///< own session and process group, so that ^C and group kills pass it by
+    bool new_session = false;     ///< own session and process group, so that ^C and group kills pass it by
 };
 
 /// Starts a process and returns its pid. Throws std::runtime_error when it cannot be started.

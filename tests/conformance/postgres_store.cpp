@@ -1,0 +1,94 @@
+// PostgreSQL: one private server for the program, a database of its own per test.
+#include <pqxx/pqxx>
+
+#include <hufu/postgres/once.hpp>
+#include <hufu/postgres/outbox.hpp>
+#include <hufu/postgres/schema.hpp>
+#include <hufu/postgres/store.hpp>
+#include <hufu/test_support/postgres_server.hpp>
+
+#include "suites.hpp"
+
+namespace hufu::conformance {
+namespace {
+
+class Server final : public testing::Environment {
+public:
+    void SetUp() override { held() = std::make_unique<test_support::PostgresServer>(); }
+    void TearDown() override { held().reset(); }
+    static std::unique_ptr<test_support::PostgresServer>& held() {
+        static std::unique_ptr<test_support::PostgresServer> server;
+        return server;
+    }
+};
+
+[[maybe_unused]] const auto* const environment = testing::AddGlobalTestEnvironment(new Server);
+
+class PostgresUnderTest final : public StoreUnderTest {
+public:
+    explicit PostgresUnderTest(const std::string& url) : pool_{url}, connection_{url}, store_{url} {
+        postgres::migrate(url).value();
+        change("create table effects(n integer not null)");
+        change("insert into effects values (0)");
+    }
+
+    outbox::Store& store() override { return store_; }
+
+    void append(const std::vector<Message>& messages, bool commit) override {
+        pqxx::work work{connection_};
+        for (const auto& message : messages) outbox_.append(work, message);
+        if (commit) {
+            work.commit();
+        }
+    }
+
+    void expire_lease() override { change("update hufu.lane set lease_until = timestamptz 'epoch'"); }
+    void make_delayed_due() override { change("update hufu.delayed_0 set due_at = timestamptz 'epoch'"); }
+
+    idempotency::OnceOutcome deliver(const std::string& group, const MessageId& id, SystemTime first_stored_at,
+                                     const std::function<idempotency::EffectResult()>& effect) override {
+        return postgres::run_once(pool_, {group, id}, first_stored_at, [&](pqxx::work& work) {
+            work.exec("update effects set n = n + 1");
+            return effect();
+        });
+    }
+
+    int effects() override { return static_cast<int>(number("select n from effects")); }
+
+    void purge_old_guards(const std::string& group) override {
+        change("update hufu.guard set seen_at = seen_at - interval '2 hours'");
+        postgres::purge_guards(pool_, group, std::chrono::hours{1}).value();
+    }
+
+    SystemTime now() override {
+        return SystemTime{
+            std::chrono::microseconds{number("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")}};
+    }
+
+private:
+    void change(const std::string& sql) {
+        pqxx::work work{connection_};
+        work.exec(sql);
+        work.commit();
+    }
+    std::int64_t number(const std::string& sql) {
+        pqxx::work work{connection_};
+        return work.exec(sql)[0][0].as<std::int64_t>();
+    }
+
+    postgres::ConnectionPool pool_;
+    pqxx::connection connection_;
+    postgres::Store store_;
+    postgres::Outbox outbox_;
+};
+
+Factory postgres_factory() {
+    return {"postgres", [] { return std::make_unique<PostgresUnderTest>(Server::held()->create_database()); }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Postgres, OutboxStore, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, ParkingLot, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, Guard, testing::Values(postgres_factory()));
+
+}  // namespace
+}  // namespace hufu::conformance

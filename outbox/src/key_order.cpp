@@ -22,10 +22,8 @@ bool counts_as_attempt(const PublishOutcome& outcome) {
         case ErrorCode::unavailable:
         case ErrorCode::timeout:
         case ErrorCode::busy:
-        case ErrorCode::cancelled:
-            return false;
-        default:
-            return true;
+        case ErrorCode::cancelled: return false;
+        default: return true;
     }
 }
 
@@ -73,8 +71,12 @@ void KeyOrder::send(HeldRow row, std::uint32_t slot) {
         ready_.back()->tickets.reserve(options_.publish_rows);
     }
     PublishBatch& batch = *ready_.back();
-    batch.tickets.push_back(
-        {.seq = row.seq, .key = slot, .bytes = row.bytes, .created_at = row.created_at, .from_lot = row.from_lot, .again = row.sent});
+    batch.tickets.push_back({.seq = row.seq,
+                             .key = slot,
+                             .bytes = row.bytes,
+                             .created_at = row.created_at,
+                             .from_lot = row.from_lot,
+                             .again = row.sent});
     batch.messages.push_back(std::move(row.message));
 }
 
@@ -112,18 +114,11 @@ void KeyOrder::take_outcome(const PublishBatch::Ticket& ticket, Message& message
         key.trouble->attempts = key.trouble->rounds = 0;
         if (key.in_flight != 0) return;
         switch (key.trouble->gate) {
-            case Gate::failing:
-                resolve(slot, now);
-                break;
-            case Gate::probing:
-                open_or_drain(slot);
-                break;
-            case Gate::draining:
-                queue_drain(slot);
-                break;
+            case Gate::failing: resolve(slot, now); break;
+            case Gate::probing: open_or_drain(slot); break;
+            case Gate::draining: queue_drain(slot); break;
             case Gate::blocked:
-            case Gate::parked:
-                break;
+            case Gate::parked: break;
         }
         return;
     }

@@ -97,8 +97,8 @@ private:
     std::vector<Sequence> confirmed_;
     std::vector<std::pair<Sequence, std::uint32_t>> lot_confirmed_;
     std::multimap<SteadyTime, std::uint32_t> blocked_;
-    std::set<std::uint32_t> closed_;        // slots with gate parked
-    std::set<std::string> loose_parked_;    // topics that have parked rows without a key
+    std::set<std::uint32_t> closed_;      // slots with gate parked
+    std::set<std::string> loose_parked_;  // topics that have parked rows without a key
     std::deque<QueuedPark> parks_;
     std::deque<QueuedHold> holds_;
     std::deque<ReadReleased> loose_drains_;

@@ -41,11 +41,11 @@ struct Trouble {
     std::uint32_t attempts = 0;        ///< failures of the first row that count
     std::uint32_t rounds = 0;          ///< failures since the last success, also those that do not count
     SteadyTime retry_at = {};
-    Sequence failed_seq = 0;           ///< lowest row that failed in this round; 0: none
-    bool rejected = false;             ///< how `failed_seq` failed
+    Sequence failed_seq = 0;  ///< lowest row that failed in this round; 0: none
+    bool rejected = false;    ///< how `failed_seq` failed
     Error failure = {};
-    bool in_lot = false;               ///< rows of the key may be in the lot that are not in memory: new rows follow them there
-    Sequence lot_after = 0;            ///< lot rows up to here were read
+    bool in_lot = false;     ///< rows of the key may be in the lot that are not in memory: new rows follow them there
+    Sequence lot_after = 0;  ///< lot rows up to here were read
     std::size_t parks_pending = 0;
     std::size_t holds_pending = 0;
 };
@@ -54,9 +54,9 @@ struct KeySlot {
     Key key = {};
     std::size_t hash = 0;
     std::uint32_t in_flight = 0;
-    std::uint32_t lot_rows = 0;   ///< rows from the lot in memory or with the publisher or not settled
-    std::uint64_t listed = 0;     ///< last listing of the lot that had the key
-    bool loose = false;           ///< stands for one row without an ordering key
+    std::uint32_t lot_rows = 0;  ///< rows from the lot in memory or with the publisher or not settled
+    std::uint64_t listed = 0;    ///< last listing of the lot that had the key
+    bool loose = false;          ///< stands for one row without an ordering key
     bool drain_queued = false;
     std::unique_ptr<Trouble> trouble = {};
 };
@@ -78,7 +78,9 @@ public:
 
 private:
     std::uint32_t take_slot();
-    [[nodiscard]] std::size_t bucket_of(std::uint32_t slot) const noexcept { return slots_[slot].hash & (buckets_.size() - 1); }
+    [[nodiscard]] std::size_t bucket_of(std::uint32_t slot) const noexcept {
+        return slots_[slot].hash & (buckets_.size() - 1);
+    }
     void grow();
 
     std::deque<KeySlot> slots_;  // references stay valid while it grows

@@ -25,34 +25,32 @@ Result<LotReply> owned(Result<Ownership> answer) {
 }  // namespace
 
 Result<LeaseReply> perform(const LeaseRequest& request, LaneLease& lease) {
-    return std::visit(
-        Overloaded{
-            [&](const AcquireLane& ask) {
-                return wrapped<LeaseReply>(lease.acquire(ask.owner, ask.lease), [](std::optional<Claim> claim) {
-                    return LeaseReply{.claim = std::move(claim)};
-                });
-            },
-            [&](const RenewLease& ask) {
-                return wrapped<LeaseReply>(lease.renew(ask.claim, ask.lease), [](Ownership ownership) {
-                    return LeaseReply{.ownership = ownership};
-                });
-            },
-            [&](const ReleaseLane& ask) -> Result<LeaseReply> {
-                if (const auto released = lease.release(ask.claim); released.has_error()) return released.error();
-                return LeaseReply{};
-            }},
-        request);
+    return std::visit(Overloaded{[&](const AcquireLane& ask) {
+                                     return wrapped<LeaseReply>(
+                                         lease.acquire(ask.owner, ask.lease),
+                                         [](std::optional<Claim> claim) { return LeaseReply{.claim = std::move(claim)}; });
+                                 },
+                                 [&](const RenewLease& ask) {
+                                     return wrapped<LeaseReply>(lease.renew(ask.claim, ask.lease), [](Ownership ownership) {
+                                         return LeaseReply{.ownership = ownership};
+                                     });
+                                 },
+                                 [&](const ReleaseLane& ask) -> Result<LeaseReply> {
+                                     if (const auto released = lease.release(ask.claim); released.has_error())
+                                         return released.error();
+                                     return LeaseReply{};
+                                 }},
+                      request);
 }
 
 Result<LaneReply> perform(const LaneRequest& request, LaneReader& reader) {
     const auto reply = [](auto value) { return LaneReply{std::move(value)}; };
-    return std::visit(
-        Overloaded{[&](const StartReading&) { return wrapped<LaneReply>(reader.start(), reply); },
-                   [&](const ReadRequest& ask) { return wrapped<LaneReply>(reader.read(ask), reply); },
-                   [&](const CountUnknown& ask) {
-                       return wrapped<LaneReply>(reader.count_unknown(ask.upto, ask.known), reply);
-                   }},
-        request);
+    return std::visit(Overloaded{[&](const StartReading&) { return wrapped<LaneReply>(reader.start(), reply); },
+                                 [&](const ReadRequest& ask) { return wrapped<LaneReply>(reader.read(ask), reply); },
+                                 [&](const CountUnknown& ask) {
+                                     return wrapped<LaneReply>(reader.count_unknown(ask.upto, ask.known), reply);
+                                 }},
+                      request);
 }
 
 Result<Settled> perform(const SettleRequest& request, LaneSettler& settler) {

@@ -22,8 +22,8 @@ std::string made_up_owner(Random& random) {
     return name;
 }
 
-using Returned = std::variant<std::unique_ptr<PublishBatch>, Result<LeaseReply>, Result<LaneReply>, Result<Settled>,
-                              Result<LotReply>>;
+using Returned =
+    std::variant<std::unique_ptr<PublishBatch>, Result<LeaseReply>, Result<LaneReply>, Result<Settled>, Result<LotReply>>;
 
 /// What came back since the machine looked last. Thread-safe.
 class Inbox {
@@ -123,27 +123,22 @@ struct Relay::Impl {
     void publish(std::unique_ptr<PublishBatch> batch) {
         // `done` may be copied, so it cannot own the batch; it is called exactly once.
         PublishBatch* const lent = batch.release();
-        publisher.publish(lent->messages, lent->outcomes,
-                          [this, lent] { inbox.put(std::unique_ptr<PublishBatch>{lent}); });
+        publisher.publish(lent->messages, lent->outcomes, [this, lent] { inbox.put(std::unique_ptr<PublishBatch>{lent}); });
     }
 
     static void hand_in(RelayMachine& machine, Returned returned, SteadyTime now) {
         switch (returned.index()) {
-            case 0:
-                return machine.published(std::get<0>(std::move(returned)), now);
-            case 1:
-                return machine.lease_done(std::get<1>(std::move(returned)), now);
-            case 2:
-                return machine.read_done(std::get<2>(std::move(returned)), now);
-            case 3:
-                return machine.settle_done(std::get<3>(std::move(returned)), now);
-            default:
-                return machine.lot_done(std::get<4>(std::move(returned)), now);
+            case 0: return machine.published(std::get<0>(std::move(returned)), now);
+            case 1: return machine.lease_done(std::get<1>(std::move(returned)), now);
+            case 2: return machine.read_done(std::get<2>(std::move(returned)), now);
+            case 3: return machine.settle_done(std::get<3>(std::move(returned)), now);
+            default: return machine.lot_done(std::get<4>(std::move(returned)), now);
         }
     }
 };
 
-Relay::Relay(Store& store, Publisher& publisher, RelayOptions options, Clock& clock, Random& random, MetricsRegistry& metrics)
+Relay::Relay(Store& store, Publisher& publisher, RelayOptions options, Clock& clock, Random& random,
+             MetricsRegistry& metrics)
     : impl_{std::make_unique<Impl>(store, publisher, std::move(options), clock, random, metrics)} {}
 
 Relay::~Relay() = default;

@@ -15,11 +15,11 @@ public:
 private:
     struct Total {
         Counter& counter;
-        std::uint64_t RelayFigures::* figure;
+        std::uint64_t RelayFigures::*figure;
     };
     struct Level {
         Gauge& gauge;
-        std::uint64_t RelayFigures::* figure;
+        std::uint64_t RelayFigures::*figure;
     };
     std::vector<Total> totals_;
     std::vector<Level> levels_;

@@ -35,7 +35,7 @@ struct MemoryLane {
     std::string owner;
     std::uint64_t epoch = 0;
     SystemTime lease_until{};
-    std::optional<Error> fail_next;       ///< the next call fails without effect
+    std::optional<Error> fail_next;              ///< the next call fails without effect
     std::optional<Error> lose_answer_of_settle;  ///< the next settle works but reports this
 
     /// A business transaction: numbers its rows when they are appended, shows them when it commits.
@@ -274,7 +274,8 @@ private:
         Result<std::vector<AuditEntry>> audit(std::size_t) override { return lane.audit; }
 
         template <class Action>  // returns true to remove the row
-        Result<std::uint64_t> decide(const char* action, const ParkedSelection& selection, const AuditNote& note, Action act) {
+        Result<std::uint64_t> decide(const char* action, const ParkedSelection& selection, const AuditNote& note,
+                                     Action act) {
             const Lock lock{lane.mutex};
             std::uint64_t count = 0;
             for (auto next = lane.lot.begin(); next != lane.lot.end();) {

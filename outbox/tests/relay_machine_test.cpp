@@ -40,7 +40,8 @@ TEST(Relay, SendsFromTheFirstUnconfirmedRowAgain) {
     Rig rig{lane};
     int failures = 2;
     rig.broker.judge = [&](const Message& message) {
-        if (message.body == "a2" && failures-- > 0) return PublishOutcome{.status = PublishStatus::in_doubt, .error = away()};
+        if (message.body == "a2" && failures-- > 0)
+            return PublishOutcome{.status = PublishStatus::in_doubt, .error = away()};
         return confirmed();
     };
     for (const char* body : {"a1", "a2", "a3"}) lane.append("a", body);
@@ -76,7 +77,8 @@ TEST(Relay, ParksAKeyAfterItsLastAttemptAndSendsItInOrderWhenReleased) {
     Rig rig{lane};
     bool broken = true;
     rig.broker.judge = [&](const Message& message) {
-        return broken && message.body == "a1" ? PublishOutcome{.status = PublishStatus::not_sent, .error = bad()} : confirmed();
+        return broken && message.body == "a1" ? PublishOutcome{.status = PublishStatus::not_sent, .error = bad()}
+                                              : confirmed();
     };
     for (const char* body : {"a1", "a2"}) lane.append("a", body);
     rig.pass(5s);
@@ -141,7 +143,8 @@ TEST(Relay, ParksAndReleasesRowsWithoutAKeyOneByOne) {
     Rig rig{lane};
     bool broken = true;
     rig.broker.judge = [&](const Message& message) {
-        return broken && message.body != "y" ? PublishOutcome{.status = PublishStatus::rejected, .error = bad()} : confirmed();
+        return broken && message.body != "y" ? PublishOutcome{.status = PublishStatus::rejected, .error = bad()}
+                                             : confirmed();
     };
     for (const char* body : {"x", "y", "z"}) lane.append("", body);
     rig.pass(1s);
@@ -158,7 +161,9 @@ TEST(Relay, FindsParkedKeysAtItsStart) {
     MemoryLane lane;
     {
         Rig first{lane};
-        first.broker.judge = [](const Message&) { return PublishOutcome{.status = PublishStatus::rejected, .error = bad()}; };
+        first.broker.judge = [](const Message&) {
+            return PublishOutcome{.status = PublishStatus::rejected, .error = bad()};
+        };
         lane.append("a", "a1");
         first.pass(1s);
         first.machine.stop();
@@ -180,7 +185,8 @@ TEST(Relay, LetsOthersFlowWhenAFailingKeyFillsItsMemory) {
             }};
     bool down = true;
     rig.broker.judge = [&](const Message& message) {
-        return down && message.ordering_key == "a" ? PublishOutcome{.status = PublishStatus::not_sent, .error = away()} : confirmed();
+        return down && message.ordering_key == "a" ? PublishOutcome{.status = PublishStatus::not_sent, .error = away()}
+                                                   : confirmed();
     };
     Bodies of_a;
     for (int row = 0; row < 300; ++row) {
@@ -328,7 +334,8 @@ void random_run(std::uint64_t seed, bool commits_in_order) {
     bool clean = true;
     const auto judge = [&](const Message&) {
         if (random.below(50) != 0) return confirmed();
-        return PublishOutcome{.status = random.below(2) == 0 ? PublishStatus::in_doubt : PublishStatus::not_sent, .error = away()};
+        return PublishOutcome{.status = random.below(2) == 0 ? PublishStatus::in_doubt : PublishStatus::not_sent,
+                              .error = away()};
     };
     const auto collect = [&] {
         arrived.insert(arrived.end(), rig->broker.arrived.begin(), rig->broker.arrived.end());

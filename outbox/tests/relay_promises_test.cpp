@@ -71,7 +71,8 @@ std::string successors_of_a_parked_key_wait() {
     MemoryLane lane;
     Rig rig{lane};
     rig.broker.judge = [](const Message& message) {
-        return PublishOutcome{.status = message.body == "a1" ? PublishStatus::rejected : PublishStatus::confirmed, .error = bad()};
+        return PublishOutcome{.status = message.body == "a1" ? PublishStatus::rejected : PublishStatus::confirmed,
+                              .error = bad()};
     };
     lane.append("a", "a1");
     rig.pass(100ms);

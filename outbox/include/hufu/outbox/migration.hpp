@@ -11,9 +11,9 @@ namespace hufu::outbox {
 /// Statements are idempotent, run in order, in one transaction where the database allows it, and record `number` in the
 /// schema's version table as their last act.
 struct Migration {
-    int number = 0;                           ///< 1, 2, 3 … without holes
-    std::string name = {};                    ///< snake_case, for people: `create_outbox`
-    std::vector<std::string> statements = {}; ///< without the closing semicolon
+    int number = 0;                            ///< 1, 2, 3 … without holes
+    std::string name = {};                     ///< snake_case, for people: `create_outbox`
+    std::vector<std::string> statements = {};  ///< without the closing semicolon
 };
 
 /// The steps as a script a person can review and run: a comment line per step, statements closed by semicolons.

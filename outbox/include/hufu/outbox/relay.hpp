@@ -15,8 +15,8 @@
 
 namespace hufu::outbox {
 
-/// `RelayMachine` with threads: one reads, one settles, one keeps lease, parking lot and delayed rows; the caller of
-/// `run` decides and publishes. Several relays on one lane are right: one owns it, the others stand by.
+/// `RelayMachine` with four threads, each with a connection of its own: one reads, one settles, one keeps the lease, one
+/// serves parking lot and delayed rows. The caller of `run` decides and publishes. Several relays on one lane are right: one owns it, the others stand by.
 ///
 /// Threads: `run` is called once; `wake` from any thread at any time.
 /// Lifetime: borrows everything it is given.

@@ -29,9 +29,9 @@ struct RelayOptions {
     Duration renew_every{1'000};   ///< also how often a standby tries to take the lane
 
     std::size_t page_rows = 2'000;
-    std::size_t window_rows = 20'000;                     ///< rows read and not yet settled
-    std::size_t window_bytes = std::size_t{64} << 20;     ///< of messages held
-    std::size_t publish_rows = 500;                       ///< most messages in one batch
+    std::size_t window_rows = 20'000;                  ///< rows read and not yet settled
+    std::size_t window_bytes = std::size_t{64} << 20;  ///< of messages held
+    std::size_t publish_rows = 500;                    ///< most messages in one batch
     Duration poll_min{2};
     Duration poll_max{500};
 
@@ -44,10 +44,10 @@ struct RelayOptions {
     RetrySchedule retry = RetrySchedule::capped(Duration{100}, Duration{30'000}, 10).jitter(0.2);
     RetrySchedule store_retry = RetrySchedule::capped(Duration{50}, Duration{2'000}).jitter(0.2);  ///< never exhausted
 
-    Duration parked_poll{500};    ///< how soon a release is seen, while anything is parked
-    std::size_t parked_rows = 500; ///< rows of a released key read at a time, and rows parked in one call
-    Duration delayed_poll{200};   ///< precision of `deliver_at`
-    Duration late_check{10'000};  ///< how often the safety net counts rows that were passed over; 0: never
+    Duration parked_poll{500};      ///< how soon a release is seen, while anything is parked
+    std::size_t parked_rows = 500;  ///< rows of a released key read at a time, and rows parked in one call
+    Duration delayed_poll{200};     ///< precision of `deliver_at`
+    Duration late_check{10'000};    ///< how often the safety net counts rows that were passed over; 0: never
     std::size_t holes_max = 10'000;
 };
 
@@ -68,8 +68,8 @@ struct ReleaseLane {
 };
 using LeaseRequest = std::variant<AcquireLane, RenewLease, ReleaseLane>;
 struct LeaseReply {
-    std::optional<Claim> claim = {};          ///< to AcquireLane
-    Ownership ownership = Ownership::held;    ///< to RenewLease
+    std::optional<Claim> claim = {};        ///< to AcquireLane
+    Ownership ownership = Ownership::held;  ///< to RenewLease
 };
 
 // Reader channel.
@@ -114,10 +114,10 @@ struct MoveDue {
 using LotRequest = std::variant<ParkRows, ListParked, ReadReleased, SettleParked, HoldParked, MoveDue>;
 struct LotReply {
     Ownership ownership = Ownership::held;
-    std::vector<ParkedKey> keys = {};                              ///< to ListParked
-    std::vector<ParkedRow> rows = {};                              ///< to ReadReleased
-    std::size_t moved = 0;                                         ///< to MoveDue
-    std::optional<std::chrono::milliseconds> next_due_in = {};     ///< to MoveDue
+    std::vector<ParkedKey> keys = {};                           ///< to ListParked
+    std::vector<ParkedRow> rows = {};                           ///< to ReadReleased
+    std::size_t moved = 0;                                      ///< to MoveDue
+    std::optional<std::chrono::milliseconds> next_due_in = {};  ///< to MoveDue
 };
 
 /// Messages on their way to the broker. The shell publishes `messages` into `outcomes` and hands the whole object back

@@ -41,8 +41,8 @@ struct Row {
 
 /// The right to work on a lane. Every writing call of the owner carries it.
 struct Claim {
-    std::uint64_t epoch = 0;   ///< grows with every change of owner
-    std::string identity = {}; ///< the database's, as in `Page::identity`, when the lane was claimed
+    std::uint64_t epoch = 0;    ///< grows with every change of owner
+    std::string identity = {};  ///< the database's, as in `Page::identity`, when the lane was claimed
 };
 
 /// What an owner's call found about its own claim, checked in the same transaction as the work.
@@ -70,19 +70,19 @@ public:
 /// number up to `base` has a transaction number below `bound`.
 struct LaneStart {
     std::string identity = {};
-    Sequence base = 0;            ///< highest number the sequence has handed out; 0 if commits_in_order
-    TransactionNumber bound = 0;  ///< 0 if commits_in_order
-    bool commits_in_order = false; ///< the store has one writer at a time: rows become visible in sequence order
+    Sequence base = 0;              ///< highest number the sequence has handed out; 0 if commits_in_order
+    TransactionNumber bound = 0;    ///< 0 if commits_in_order
+    bool commits_in_order = false;  ///< the store has one writer at a time: rows become visible in sequence order
 };
 
 /// Which rows to read: the `limit` lowest of three sets together, seen in one snapshot.
 /// Because every earlier visible row of a key is among the lower ones, what comes back never skips a row of a key.
 struct ReadRequest {
-    Sequence after = 0;               ///< set 1: rows with seq > after
-    std::vector<Sequence> holes = {}; ///< set 2: these rows (ascending, all ≤ after)
-    Sequence upto = 0;                ///< set 3: rows with seq ≤ upto (≤ after) that are not in `skip`; 0: none
-    std::vector<Sequence> skip = {};  ///< ascending
-    std::size_t limit = 0;            ///< at least 1
+    Sequence after = 0;                ///< set 1: rows with seq > after
+    std::vector<Sequence> holes = {};  ///< set 2: these rows (ascending, all ≤ after)
+    Sequence upto = 0;                 ///< set 3: rows with seq ≤ upto (≤ after) that are not in `skip`; 0: none
+    std::vector<Sequence> skip = {};   ///< ascending
+    std::size_t limit = 0;             ///< at least 1
 };
 
 struct Page {
@@ -167,8 +167,8 @@ struct AuditNote {
 };
 
 struct AuditEntry {
-    SystemTime at = {};        ///< database time
-    std::string action = {};   ///< `release` or `discard`
+    SystemTime at = {};       ///< database time
+    std::string action = {};  ///< `release` or `discard`
     ParkedSelection selection = {};
     std::uint64_t rows = 0;
     AuditNote note = {};
@@ -230,13 +230,13 @@ struct LaneOwner {
 
 /// For `hufu outbox status`.
 struct Status {
-    std::uint64_t pending = 0;                               ///< rows in the lane
-    std::optional<std::chrono::milliseconds> oldest_age = {}; ///< of the oldest of them, database time
+    std::uint64_t pending = 0;                                 ///< rows in the lane
+    std::optional<std::chrono::milliseconds> oldest_age = {};  ///< of the oldest of them, database time
     std::uint64_t parked_rows = 0;
     std::uint64_t parked_keys = 0;
     std::uint64_t delayed = 0;
     std::optional<std::chrono::milliseconds> next_due_in = {};
-    std::optional<LaneOwner> owner = {};                     ///< nothing if the lane was never owned
+    std::optional<LaneOwner> owner = {};  ///< nothing if the lane was never owned
     int schema_version = 0;
 };
 

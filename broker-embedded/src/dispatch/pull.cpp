@@ -221,7 +221,7 @@ void end_waits(DispatchState& state, SteadyTime now) {
 void drop_parked_pulls(DispatchState& state, ConnectionId connection) {
     const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
     for (const QueueHandle handle : handles) {
-        Queue& queue = state.queue(handle);
+        QueueWaits& queue = state.queue(handle);
         state.parked -= std::erase_if(queue.parked, [&](const ParkedPull& pull) { return pull.connection == connection; });
         if (queue.parked.empty()) state.parked_queues.erase(handle);
     }

@@ -46,7 +46,7 @@ Topic* DispatchState::find_topic(std::string_view name) {
     return topic == topics.end() ? nullptr : &topic->second;
 }
 
-Queue& DispatchState::queue(QueueHandle handle) {
+QueueWaits& DispatchState::queue(QueueHandle handle) {
     if (queues.size() <= handle.value) queues.resize(handle.value + 1);
     return queues[handle.value];
 }

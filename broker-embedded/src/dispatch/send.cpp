@@ -330,7 +330,7 @@ void settle_sends(DispatchState& state, const Outcome& outcome) {
         messages += 1 + send.more_log_offsets.size();
         bytes += send.bytes;
         if (send.answer) answer_stored(state, send);
-        if (Queue& queue = state.queue(send.queue); !queue.grew) {
+        if (QueueWaits& queue = state.queue(send.queue); !queue.grew) {
             queue.grew = true;
             state.grown.push_back(send.queue);
         }

@@ -40,7 +40,7 @@ struct ParkedPull {
     SteadyTime deadline;
 };
 
-struct Queue {
+struct QueueWaits {
     std::vector<ParkedPull> parked;
     bool grew = false;  ///< listed in DispatchState::grown
 };
@@ -115,7 +115,7 @@ public:
     Result<Topic*> create_topic(std::string_view name, std::int32_t queues);
     /// The topic and one of its queues, or an answer that says what is wrong (then null).
     Topic* require_queue(const Request& request, std::string_view topic, std::int32_t queue_id);
-    [[nodiscard]] Queue& queue(QueueHandle handle);
+    [[nodiscard]] QueueWaits& queue(QueueHandle handle);
     void alarm(std::string text);
 
     Log& log;
@@ -128,7 +128,7 @@ public:
     std::uint64_t unsent = 0;
 
     std::unordered_map<std::string, Topic, StringHash, std::equal_to<>> topics;
-    std::vector<Queue> queues;  // by QueueHandle
+    std::vector<QueueWaits> queues;  // by QueueHandle
     std::vector<QueueHandle> grown;
 
     std::vector<PendingSend> pending;  // [pending_head, end) in ticket order

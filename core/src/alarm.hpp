@@ -14,7 +14,8 @@ public:
     explicit Alarm(Clock& clock) : clock_{clock} {}
 
     void wait_until(SteadyTime until) {
-        clock_.sleep_until(until, token());
+        const std::stop_token stopped_by_bell = token();
+        clock_.sleep_until(until, stopped_by_bell);
         const std::lock_guard lock{mutex_};
         if (bell_.stop_requested()) bell_ = std::stop_source{};
     }

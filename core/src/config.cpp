@@ -127,7 +127,8 @@ private:
                 continue;
             }
             const auto equals = flag.find('=');
-            const std::string name = as_name(std::string_view{flag}.substr(2, equals == std::string::npos ? equals : equals - 2));
+            const std::string name =
+                as_name(std::string_view{flag}.substr(2, equals == std::string::npos ? equals : equals - 2));
             const Key* key = schema_.find(name);
             const bool is_file = key == nullptr && name == "config";
             if (key == nullptr && !is_file) return unknown("flag --" + name, name, "--");
@@ -154,8 +155,9 @@ private:
     Result<void> take_word(const std::string& word) {
         if (config_.words_.size() >= schema_.words_most()) {
             return refuse("argument " + quoted(word) + " is not expected: " +
-                          (schema_.words_most() == 0 ? std::string{"only flags (--key=value) are accepted"}
-                                                     : "at most " + std::to_string(schema_.words_most()) + " without -- are accepted"));
+                          (schema_.words_most() == 0
+                               ? std::string{"only flags (--key=value) are accepted"}
+                               : "at most " + std::to_string(schema_.words_most()) + " without -- are accepted"));
         }
         config_.words_.push_back(word);
         return {};
@@ -175,9 +177,9 @@ private:
                 std::transform(name.begin(), name.end(), name.begin(),
                                [](unsigned char character) { return static_cast<char>(std::tolower(character)); });
                 const std::string near = schema_.nearest(name);
-                return refuse("environment " + variable + ": no key is called so" +
-                              (near.empty() ? std::string{}
-                                            : "; nearest is " + as_variable(sources_.environment_prefix, near)));
+                return refuse(
+                    "environment " + variable + ": no key is called so" +
+                    (near.empty() ? std::string{} : "; nearest is " + as_variable(sources_.environment_prefix, near)));
             }
             if (auto set = assign(*key, value, "environment " + variable); !set) return set.error();
         }
@@ -199,8 +201,8 @@ private:
         try {
             return read_table(toml::parse(text, file_), "");
         } catch (const toml::parse_error& failure) {
-            return refuse(file_ + ":" + std::to_string(failure.source().begin.line) + ": not valid TOML: " +
-                          std::string{failure.description()});
+            return refuse(file_ + ":" + std::to_string(failure.source().begin.line) +
+                          ": not valid TOML: " + std::string{failure.description()});
         }
     }
 
@@ -226,7 +228,9 @@ private:
         std::ostringstream written;
         written << toml::default_formatter{node};
         const auto* string = node.as_string();
-        const auto wrong = [&] { return bad(key, string != nullptr ? quoted(string->get()) : written.str(), place, wanted(key)); };
+        const auto wrong = [&] {
+            return bad(key, string != nullptr ? quoted(string->get()) : written.str(), place, wanted(key));
+        };
 
         if (key.type == Type::list) {
             const auto* items = node.as_array();
@@ -244,7 +248,8 @@ private:
             return set;
         }
         if (string != nullptr) {
-            const bool textual = key.type == Type::text || key.type == Type::choice || key.type == Type::duration || key.type == Type::size;
+            const bool textual =
+                key.type == Type::text || key.type == Type::choice || key.type == Type::duration || key.type == Type::size;
             return textual ? assign(key, string->get(), place) : wrong();
         }
         if (const auto* yes = node.as_boolean()) {
@@ -263,12 +268,14 @@ private:
 
     Error unknown(const std::string& place, const std::string& name, const std::string& dashes) const {
         const std::string near = schema_.nearest(name);
-        return refuse(place + ": unknown key " + quoted(name) +
-                      (near.empty() ? std::string{": --help lists the known ones"} : "; nearest is " + quoted(dashes + near)));
+        return refuse(
+            place + ": unknown key " + quoted(name) +
+            (near.empty() ? std::string{": --help lists the known ones"} : "; nearest is " + quoted(dashes + near)));
     }
 
     static Error bad(const Key& key, std::string_view value, const std::string& place, const std::string& rule) {
-        return refuse(place + ": " + key.name + " = " + (key.secret ? std::string{"***"} : std::string{value}) + ": " + rule);
+        return refuse(place + ": " + key.name + " = " + (key.secret ? std::string{"***"} : std::string{value}) + ": " +
+                      rule);
     }
 
     Result<void> assign(const Key& key, const std::string& written, std::string origin) {
@@ -327,8 +334,8 @@ private:
                 config_.values_.insert_or_assign(key.name, std::move(none));
                 continue;
             }
-            return refuse("key \"" + key.name + "\" is required (" + key.help + "): set it in the file or with --" + key.name +
-                          "=…; " + wanted(key));
+            return refuse("key \"" + key.name + "\" is required (" + key.help + "): set it in the file or with --" +
+                          key.name + "=…; " + wanted(key));
         }
         return {};
     }
@@ -351,7 +358,9 @@ std::map<std::string, std::string> environment(std::string_view prefix) {
     return found;
 }
 
-Result<Config> Config::load(const ConfigSchema& schema, const ConfigSources& sources) { return ConfigLoader{schema, sources}.load(); }
+Result<Config> Config::load(const ConfigSchema& schema, const ConfigSources& sources) {
+    return ConfigLoader{schema, sources}.load();
+}
 
 const Config::Value& Config::value(std::string_view name) const {
     const auto found = values_.find(name);
@@ -369,7 +378,9 @@ const std::string& Config::text(std::string_view name) const { return value(name
 bool Config::boolean(std::string_view name) const { return value(name, Type::boolean).number != 0; }
 std::int64_t Config::integer(std::string_view name) const { return value(name, Type::integer).number; }
 double Config::real(std::string_view name) const { return value(name, Type::real).real; }
-std::uint64_t Config::size(std::string_view name) const { return static_cast<std::uint64_t>(value(name, Type::size).number); }
+std::uint64_t Config::size(std::string_view name) const {
+    return static_cast<std::uint64_t>(value(name, Type::size).number);
+}
 const std::vector<std::string>& Config::list(std::string_view name) const { return value(name, Type::list).items; }
 
 std::chrono::nanoseconds Config::duration(std::string_view name) const {

@@ -58,7 +58,8 @@ std::uint64_t take_unit(std::string_view& text, const std::array<Unit, Count>& u
 template <std::size_t Count>
 std::string format_with(std::uint64_t amount, const std::array<Unit, Count>& units) {
     for (const auto& unit : units) {
-        if (amount >= unit.factor && amount % unit.factor == 0) return std::to_string(amount / unit.factor) + std::string{unit.name};
+        if (amount >= unit.factor && amount % unit.factor == 0)
+            return std::to_string(amount / unit.factor) + std::string{unit.name};
     }
     return std::to_string(amount);
 }
@@ -160,7 +161,8 @@ std::string wanted(const ConfigSchema::Key& key) {
         case Type::list: return "a list of texts is needed";
         case Type::integer: return range("a whole number", key, std::to_string(key.least), std::to_string(key.most));
         case Type::duration:
-            return range("a duration such as \"5s\" or \"250ms\",", key, format_duration(std::chrono::nanoseconds{key.least}),
+            return range("a duration such as \"5s\" or \"250ms\",", key,
+                         format_duration(std::chrono::nanoseconds{key.least}),
                          format_duration(std::chrono::nanoseconds{key.most}));
         case Type::size:
             return range("a size such as \"1MiB\" or \"512KiB\",", key, format_size(static_cast<std::uint64_t>(key.least)),
@@ -183,50 +185,83 @@ ConfigSchema& ConfigSchema::add(Key key) {
 }
 
 ConfigSchema& ConfigSchema::text(std::string name, std::string fallback, std::string help) {
-    return add({.name = std::move(name), .type = Type::text, .fallback = std::move(fallback), .help = std::move(help), .choices = {}});
+    return add({.name = std::move(name),
+                .type = Type::text,
+                .fallback = std::move(fallback),
+                .help = std::move(help),
+                .choices = {}});
 }
 
-ConfigSchema& ConfigSchema::choice(std::string name, std::vector<std::string> choices, std::string fallback, std::string help) {
+ConfigSchema& ConfigSchema::choice(std::string name, std::vector<std::string> choices, std::string fallback,
+                                   std::string help) {
     HUFU_ASSERT(std::find(choices.begin(), choices.end(), fallback) != choices.end());
-    return add({.name = std::move(name), .type = Type::choice, .fallback = std::move(fallback), .help = std::move(help),
+    return add({.name = std::move(name),
+                .type = Type::choice,
+                .fallback = std::move(fallback),
+                .help = std::move(help),
                 .choices = std::move(choices)});
 }
 
 ConfigSchema& ConfigSchema::boolean(std::string name, bool fallback, std::string help) {
-    return add({.name = std::move(name), .type = Type::boolean, .fallback = fallback ? "true" : "false", .help = std::move(help),
+    return add({.name = std::move(name),
+                .type = Type::boolean,
+                .fallback = fallback ? "true" : "false",
+                .help = std::move(help),
                 .choices = {}});
 }
 
 ConfigSchema& ConfigSchema::integer(std::string name, std::int64_t fallback, std::int64_t least, std::int64_t most,
                                     std::string help) {
-    return add({.name = std::move(name), .type = Type::integer, .fallback = std::to_string(fallback), .help = std::move(help),
-                .choices = {}, .least = least, .most = most});
+    return add({.name = std::move(name),
+                .type = Type::integer,
+                .fallback = std::to_string(fallback),
+                .help = std::move(help),
+                .choices = {},
+                .least = least,
+                .most = most});
 }
 
 ConfigSchema& ConfigSchema::real(std::string name, double fallback, std::string help) {
     std::array<char, 32> text;
     const auto [end, failed] = std::to_chars(text.data(), text.data() + text.size(), fallback);
     HUFU_ASSERT(failed == std::errc{});
-    return add({.name = std::move(name), .type = Type::real, .fallback = std::string{text.data(), end}, .help = std::move(help),
+    return add({.name = std::move(name),
+                .type = Type::real,
+                .fallback = std::string{text.data(), end},
+                .help = std::move(help),
                 .choices = {}});
 }
 
 ConfigSchema& ConfigSchema::duration(std::string name, std::chrono::nanoseconds fallback, std::chrono::nanoseconds least,
                                      std::chrono::nanoseconds most, std::string help) {
     HUFU_ASSERT(least.count() >= 0);
-    return add({.name = std::move(name), .type = Type::duration, .fallback = format_duration(fallback), .help = std::move(help),
-                .choices = {}, .least = least.count(), .most = most.count()});
+    return add({.name = std::move(name),
+                .type = Type::duration,
+                .fallback = format_duration(fallback),
+                .help = std::move(help),
+                .choices = {},
+                .least = least.count(),
+                .most = most.count()});
 }
 
 ConfigSchema& ConfigSchema::size(std::string name, std::uint64_t fallback, std::uint64_t least, std::uint64_t most,
                                  std::string help) {
     HUFU_ASSERT(most <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
-    return add({.name = std::move(name), .type = Type::size, .fallback = format_size(fallback), .help = std::move(help),
-                .choices = {}, .least = static_cast<std::int64_t>(least), .most = static_cast<std::int64_t>(most)});
+    return add({.name = std::move(name),
+                .type = Type::size,
+                .fallback = format_size(fallback),
+                .help = std::move(help),
+                .choices = {},
+                .least = static_cast<std::int64_t>(least),
+                .most = static_cast<std::int64_t>(most)});
 }
 
 ConfigSchema& ConfigSchema::list(std::string name, std::string fallback, std::string help) {
-    return add({.name = std::move(name), .type = Type::list, .fallback = std::move(fallback), .help = std::move(help), .choices = {}});
+    return add({.name = std::move(name),
+                .type = Type::list,
+                .fallback = std::move(fallback),
+                .help = std::move(help),
+                .choices = {}});
 }
 
 ConfigSchema& ConfigSchema::required() {
@@ -258,8 +293,7 @@ std::string ConfigSchema::nearest(std::string_view name) const {
     for (const auto& key : keys_) {
         // "listen" for "broker.listen", "brokr.listen" for "broker.listen".
         const bool same_leaf = last_part(key.name) == last_part(name);
-        const std::size_t apart =
-            std::min(same_leaf ? std::size_t{2} : best_distance, distance(name, key.name));
+        const std::size_t apart = std::min(same_leaf ? std::size_t{2} : best_distance, distance(name, key.name));
         if (apart < best_distance) {
             best_distance = apart;
             best = &key;

@@ -25,22 +25,27 @@ constexpr std::chrono::hours idle{1};
 
 struct ConsumerMetrics {
     ConsumerMetrics(MetricsRegistry& registry, const std::string& group)
-        : handled{registry.counter("hufu_consumer_handled_total", "Messages whose handler answered done.", {{"group", group}})},
-          absorbed{registry.counter("hufu_consumer_absorbed_total", "Duplicates that a guard absorbed.", {{"group", group}})},
-          retried{registry.counter("hufu_consumer_retried_total", "Handler runs that failed and are repeated.", {{"group", group}})},
+        : handled{registry.counter("hufu_consumer_handled_total", "Messages whose handler answered done.",
+                                   {{"group", group}})},
+          absorbed{
+              registry.counter("hufu_consumer_absorbed_total", "Duplicates that a guard absorbed.", {{"group", group}})},
+          retried{registry.counter("hufu_consumer_retried_total", "Handler runs that failed and are repeated.",
+                                   {{"group", group}})},
           dead{registry.counter("hufu_consumer_dead_total", "Messages that became dead letters.", {{"group", group}})},
           dead_letter_failures{registry.counter("hufu_consumer_dead_letter_failures_total",
-                                                "Attempts to publish a dead letter that were not confirmed.", {{"group", group}})},
-          overdue{registry.counter("hufu_consumer_overdue_total", "Handlers that ran longer than their time-out.", {{"group", group}})},
+                                                "Attempts to publish a dead letter that were not confirmed.",
+                                                {{"group", group}})},
+          overdue{registry.counter("hufu_consumer_overdue_total", "Handlers that ran longer than their time-out.",
+                                   {{"group", group}})},
           dropped{registry.counter("hufu_consumer_dropped_total",
                                    "Messages let go unhandled because their queue was lost or the consumer stopped.",
                                    {{"group", group}})},
           in_flight{registry.gauge("hufu_consumer_in_flight", "Handlers running now.", {{"group", group}})},
           held{registry.gauge("hufu_consumer_held", "Messages in memory.", {{"group", group}})},
-          handler_seconds{registry.histogram("hufu_consumer_handler_seconds", "Time in the handler.",
-                                             {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                                              1, 2.5, 5, 10, 30, 60},
-                                             {{"group", group}})} {}
+          handler_seconds{registry.histogram(
+              "hufu_consumer_handler_seconds", "Time in the handler.",
+              {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
+              {{"group", group}})} {}
 
     Counter& handled;
     Counter& absorbed;
@@ -120,8 +125,12 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
         const auto line = [&](LogLevel level, std::string_view event) {
             if (!log.enabled(level)) return;
             log.write(level, event,
-                      {{"group", options.group}, {"topic", notice.key.topic}, {"key", notice.key.ordering_key},
-                       {"id", notice.id.to_string()}, {"attempts", notice.attempts}, {"wait_ms", notice.wait.count()},
+                      {{"group", options.group},
+                       {"topic", notice.key.topic},
+                       {"key", notice.key.ordering_key},
+                       {"id", notice.id.to_string()},
+                       {"attempts", notice.attempts},
+                       {"wait_ms", notice.wait.count()},
                        {"reason", notice.reason}});
         };
         switch (notice.kind) {
@@ -188,17 +197,18 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
 
     void publish(const ConsumerActions::DeadLetter& letter) {
         auto outcome = std::make_shared<PublishOutcome>();
-        dead_letters.publish({letter.message, 1}, {outcome.get(), 1}, [self = shared_from_this(), outcome, job = letter.job] {
-            std::unique_lock guard{self->mutex};
-            ++self->settling;
-            const Outside outside = self->obey(self->machine->dead_letter_settled(
-                job, outcome->status == PublishStatus::confirmed, outcome->error.text(), self->clock.steady_now()));
-            guard.unlock();
-            self->finish_outside(outside);
-            guard.lock();
-            --self->settling;
-            self->drained.notify_all();
-        });
+        dead_letters.publish(
+            {letter.message, 1}, {outcome.get(), 1}, [self = shared_from_this(), outcome, job = letter.job] {
+                std::unique_lock guard{self->mutex};
+                ++self->settling;
+                const Outside outside = self->obey(self->machine->dead_letter_settled(
+                    job, outcome->status == PublishStatus::confirmed, outcome->error.text(), self->clock.steady_now()));
+                guard.unlock();
+                self->finish_outside(outside);
+                guard.lock();
+                --self->settling;
+                self->drained.notify_all();
+            });
     }
 
     Result<void> receive_until(const std::stop_token& stop) {
@@ -309,7 +319,8 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
     Alarm room_alarm;       // guards itself
 };
 
-Consumer::Consumer(Subscription& subscription, Publisher& dead_letters, ConsumerOptions options, ConsumerEnvironment environment) {
+Consumer::Consumer(Subscription& subscription, Publisher& dead_letters, ConsumerOptions options,
+                   ConsumerEnvironment environment) {
     validate(options).value();
     impl_ = std::make_shared<Impl>(subscription, dead_letters, std::move(options), environment);
 }

@@ -30,8 +30,8 @@ std::string as_header(std::string_view reason) {
 
 struct ConsumerMachine::Job {
     enum class State : std::uint8_t {
-        waiting,      // behind another message of its key
-        ready,        // will start when a thread and a token are free
+        waiting,  // behind another message of its key
+        ready,    // will start when a thread and a token are free
         running,
         backing_off,  // failed, waits for its next attempt
         publishing,   // its dead letter is on its way
@@ -76,10 +76,13 @@ std::size_t ConsumerMachine::KeyHash::operator()(const ConsumerKey& key) const n
 std::string dead_letter_topic(std::string_view group) { return "%DLQ%" + std::string{group}; }
 
 Result<void> validate(const ConsumerOptions& options) {
-    const auto refuse = [](std::string text) { return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)}; };
+    const auto refuse = [](std::string text) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)};
+    };
     if (options.group.empty()) return refuse("ConsumerOptions::group is empty: name the consumer group");
     if (const auto valid = validate(Message{.topic = dead_letter_topic(options.group)}); !valid) {
-        return refuse("ConsumerOptions::group \"" + options.group + "\" makes no dead-letter topic: " + valid.error().text());
+        return refuse("ConsumerOptions::group \"" + options.group +
+                      "\" makes no dead-letter topic: " + valid.error().text());
     }
     if (options.running_max == 0) return refuse("ConsumerOptions::running_max is 0: at least one handler must run");
     if (options.held_max < options.running_max) {
@@ -87,7 +90,8 @@ Result<void> validate(const ConsumerOptions& options) {
                       std::to_string(options.running_max) + "): threads would stay idle");
     }
     if (!(options.rate_per_second >= 0.0)) {
-        return refuse("ConsumerOptions::rate_per_second is " + std::to_string(options.rate_per_second) + ": 0 (no limit) or more");
+        return refuse("ConsumerOptions::rate_per_second is " + std::to_string(options.rate_per_second) +
+                      ": 0 (no limit) or more");
     }
     if (options.rate_burst == 0) return refuse("ConsumerOptions::rate_burst is 0: at least 1");
     if (options.handler_timeout.count() < 0) return refuse("ConsumerOptions::handler_timeout is negative: 0 (none) or more");
@@ -117,8 +121,8 @@ ConsumerActions ConsumerMachine::deliver(std::vector<Delivery> deliveries, Stead
     ConsumerActions actions;
     for (auto& delivery : deliveries) {
         if (stopping_ || belongs_to_another(delivery)) {
-            actions.notices.push_back(
-                Job{.delivery = std::move(delivery)}.notice(Notice::Kind::dropped, std::string{stopping_ ? stopped : queue_lost}));
+            actions.notices.push_back(Job{.delivery = std::move(delivery)}.notice(
+                Notice::Kind::dropped, std::string{stopping_ ? stopped : queue_lost}));
             continue;
         }
         note_session(delivery, actions);
@@ -200,8 +204,8 @@ ConsumerActions ConsumerMachine::tick(SteadyTime now) {
             case Job::State::dying: publish(job, actions); break;
             case Job::State::running:
                 actions.notices.push_back(
-                    job.notice(Notice::Kind::overdue, "its handler runs longer than " +
-                                                          std::to_string(options_.handler_timeout.count()) + " ms"));
+                    job.notice(Notice::Kind::overdue,
+                               "its handler runs longer than " + std::to_string(options_.handler_timeout.count()) + " ms"));
                 break;
             case Job::State::waiting:
             case Job::State::ready:
@@ -357,7 +361,8 @@ void ConsumerMachine::fail(Job& job, std::string reason, bool for_good, SteadyTi
 }
 
 void ConsumerMachine::kill(Job& job, std::string reason, ConsumerActions& actions) {
-    if (job.lane != nullptr && options_.successors == ConsumerOptions::Successors::dead_letter) dead_keys_.insert(job.lane->key);
+    if (job.lane != nullptr && options_.successors == ConsumerOptions::Successors::dead_letter)
+        dead_keys_.insert(job.lane->key);
     const Message& original = job.delivery.message;
     job.reason = as_header(reason);
     job.dead_letter = original;

@@ -23,8 +23,7 @@ Error system_error(int number, const std::string& what, const std::string& path)
     switch (number) {
         case ENOSPC:
         case EDQUOT:
-        case EFBIG:
-            return Error{ErrorCode::out_of_space, Disposition::retry, text + "; free space on that file system"};
+        case EFBIG: return Error{ErrorCode::out_of_space, Disposition::retry, text + "; free space on that file system"};
         case ENOENT: return Error{ErrorCode::not_found, Disposition::reject, text};
         case EEXIST: return Error{ErrorCode::conflict, Disposition::reject, text};
         case EACCES:
@@ -86,8 +85,8 @@ public:
     }
 
     Result<std::size_t> read_durable_at(std::uint64_t offset, std::span<std::byte> into) const override {
-        const int failed = ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(into.size()),
-                                           POSIX_FADV_DONTNEED);
+        const int failed =
+            ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(into.size()), POSIX_FADV_DONTNEED);
         if (failed != 0) return system_error(failed, "drop the cached pages of", path_);
         return read_at(offset, into);
     }

@@ -65,7 +65,8 @@ MessageId MessageIdGenerator::next() {
         const std::lock_guard lock{mutex_};
         if (now_ms > last_ms_) {
             last_ms_ = now_ms;
-            counter_ = static_cast<std::uint32_t>(chance & 0x7ff);  // the upper half of the counter stays free for this millisecond
+            counter_ =
+                static_cast<std::uint32_t>(chance & 0x7ff);  // the upper half of the counter stays free for this millisecond
         } else if (++counter_ > 0xfff) {
             ++last_ms_;  // the counter is used up or the clock stepped back: run ahead of the clock, never backwards
             counter_ = 0;

@@ -15,9 +15,9 @@ std::string timestamp(SystemTime time) {
     const std::chrono::hh_mm_ss clock{time - day};
     std::array<char, 48> text;
     std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%06dZ", static_cast<int>(date.year()),
-                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
-                  static_cast<int>(clock.minutes().count()), static_cast<int>(clock.seconds().count()),
-                  static_cast<int>(clock.subseconds().count()));
+                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                  static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                  static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()));
     return text.data();
 }
 
@@ -47,7 +47,8 @@ void append_quoted(std::string& line, std::string_view text) {
 bool is_plain(std::string_view text) noexcept {
     if (text.empty()) return false;
     for (const char character : text) {
-        if (static_cast<unsigned char>(character) <= 0x20 || character == '"' || character == '=' || character == '\\') return false;
+        if (static_cast<unsigned char>(character) <= 0x20 || character == '"' || character == '=' || character == '\\')
+            return false;
     }
     return true;
 }
@@ -115,8 +116,8 @@ std::unique_ptr<Log> stderr_log(std::string program, LogLevel least, LogFormat f
     return std::make_unique<StderrLog>(std::move(program), least, format, clock);
 }
 
-std::string format_log_line(LogFormat format, SystemTime time, LogLevel level, std::string_view program, std::string_view event,
-                            std::initializer_list<LogField> fields) {
+std::string format_log_line(LogFormat format, SystemTime time, LogLevel level, std::string_view program,
+                            std::string_view event, std::initializer_list<LogField> fields) {
     std::string line;
     if (format == LogFormat::json) {
         line = "{\"time\":\"" + timestamp(time) + "\",\"level\":\"" + std::string{to_string(level)} + "\",\"program\":";

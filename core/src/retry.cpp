@@ -41,7 +41,8 @@ std::optional<RetrySchedule::Duration> RetrySchedule::wait_after(std::uint32_t f
         wait = steps_[failed_attempts - 1];
     } else {
         wait = first_;
-        for (std::uint32_t doubling = 1; doubling < failed_attempts && wait < cap_; ++doubling) wait = std::min(wait * 2, cap_);
+        for (std::uint32_t doubling = 1; doubling < failed_attempts && wait < cap_; ++doubling)
+            wait = std::min(wait * 2, cap_);
     }
     const auto spread = static_cast<std::int64_t>(static_cast<double>(wait.count()) * jitter_);
     if (spread > 0) wait -= Duration{static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(spread) + 1))};

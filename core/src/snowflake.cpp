@@ -36,8 +36,9 @@ Result<WorkerIdRange> MemoryWorkerIdLease::acquire(SystemTime now, milliseconds 
         ++entry.epoch;
         return WorkerIdRange{static_cast<std::uint16_t>(worker), from, entry.until, entry.epoch};
     }
-    return Error{ErrorCode::busy, Disposition::retry,
-                 "all " + std::to_string(entries_.size()) + " worker ids are reserved: try again when a reservation has ended"};
+    return Error{
+        ErrorCode::busy, Disposition::retry,
+        "all " + std::to_string(entries_.size()) + " worker ids are reserved: try again when a reservation has ended"};
 }
 
 Result<WorkerIdRange> MemoryWorkerIdLease::renew(const WorkerIdRange& held, SystemTime until) {
@@ -106,9 +107,10 @@ Result<std::int64_t> Snowflake::next() {
         }
         const std::int64_t behind = last_ms_ - now_ms;
         if (behind > options_.wait_max.count()) {
-            return Error{ErrorCode::unavailable, Disposition::retry,
-                         "the machine's clock stepped back by " + std::to_string(behind) +
-                             " ms since the last id; ids go on when it has caught up, or after a restart with another worker id"};
+            return Error{
+                ErrorCode::unavailable, Disposition::retry,
+                "the machine's clock stepped back by " + std::to_string(behind) +
+                    " ms since the last id; ids go on when it has caught up, or after a restart with another worker id"};
         }
         if (behind > 0 || (behind == 0 && counter_ == counter_max)) {
             const auto next_ms = from_ms(behind > 0 ? last_ms_ : last_ms_ + 1);

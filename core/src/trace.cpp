@@ -41,7 +41,8 @@ void fill(std::span<std::uint8_t> bytes, Random& random) noexcept {
     do {
         for (std::size_t start = 0; start < bytes.size(); start += 8) {
             const std::uint64_t number = random.next();
-            for (std::size_t byte = 0; byte < 8; ++byte) bytes[start + byte] = static_cast<std::uint8_t>(number >> (8 * byte));
+            for (std::size_t byte = 0; byte < 8; ++byte)
+                bytes[start + byte] = static_cast<std::uint8_t>(number >> (8 * byte));
         }
     } while (all_zero(bytes));
 }

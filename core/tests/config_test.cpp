@@ -69,7 +69,8 @@ kind = "postgres"
 
 [lease]
 length = "1m30s"
-)").value();
+)")
+                            .value();
     EXPECT_EQ(config.integer("workers"), 8);
     EXPECT_FALSE(config.boolean("durable"));
     EXPECT_EQ(config.real("rate"), 2.0);
@@ -82,12 +83,13 @@ length = "1m30s"
 }
 
 TEST(Config, FlagsWinOverEnvironmentOverFile) {
-    const auto config = Config::load(schema(), {.file = "orders.toml",
-                                                .file_text = "workers = 8\nlisten = \"file:1\"\nrate = 1.5",
-                                                .environment = {{"ORDERS_WORKERS", "9"}, {"ORDERS_LISTEN", "env:1"}, {"HOME", "/"}},
-                                                .environment_prefix = "ORDERS_",
-                                                .flags = {"--workers=10", "--lease.length", "7s", "--durable"}})
-                            .value();
+    const auto config =
+        Config::load(schema(), {.file = "orders.toml",
+                                .file_text = "workers = 8\nlisten = \"file:1\"\nrate = 1.5",
+                                .environment = {{"ORDERS_WORKERS", "9"}, {"ORDERS_LISTEN", "env:1"}, {"HOME", "/"}},
+                                .environment_prefix = "ORDERS_",
+                                .flags = {"--workers=10", "--lease.length", "7s", "--durable"}})
+            .value();
     EXPECT_EQ(config.integer("workers"), 10);
     EXPECT_EQ(config.text("listen"), "env:1");
     EXPECT_EQ(config.real("rate"), 1.5);
@@ -103,7 +105,8 @@ TEST(Config, DashesAndUnderscoresAreTheSameInFlags) {
 TEST(Config, NamesFileLineKeyValueAndRule) {
     EXPECT_EQ(refusal("\n\nworkers = 0"), "orders.toml:3: workers = 0: a whole number from 1 to 256 is needed");
     EXPECT_EQ(refusal("workers = \"four\""), "orders.toml:1: workers = \"four\": a whole number from 1 to 256 is needed");
-    EXPECT_EQ(refusal("[store]\nkind = \"mysql\""), "orders.toml:2: store.kind = \"mysql\": one of sqlite, postgres is needed");
+    EXPECT_EQ(refusal("[store]\nkind = \"mysql\""),
+              "orders.toml:2: store.kind = \"mysql\": one of sqlite, postgres is needed");
     EXPECT_EQ(refusal("durable = 1"), "orders.toml:1: durable = 1: true or false is needed");
     EXPECT_EQ(refusal("[lease]\nlength = 5"),
               "orders.toml:2: lease.length = 5: a duration such as \"5s\" or \"250ms\", from 100ms to 1h is needed");
@@ -117,7 +120,8 @@ TEST(Config, NamesFileLineKeyValueAndRule) {
 
 TEST(Config, RefusesUnknownKeysWithTheNearestKnownOne) {
     EXPECT_EQ(refusal("worker = 3"), "orders.toml:1: unknown key \"worker\"; nearest is \"workers\"");
-    EXPECT_EQ(refusal("[lease]\nlenght = \"5s\""), "orders.toml:2: unknown key \"lease.lenght\"; nearest is \"lease.length\"");
+    EXPECT_EQ(refusal("[lease]\nlenght = \"5s\""),
+              "orders.toml:2: unknown key \"lease.lenght\"; nearest is \"lease.length\"");
     EXPECT_EQ(refusal("[broker]\nlisten = \"x\""), "orders.toml:2: unknown key \"broker.listen\"; nearest is \"listen\"");
     EXPECT_THAT(refusal("[entirely]\n"), StartsWith("orders.toml:1: unknown key \"entirely\""));
     EXPECT_EQ(refusal("", {"--lisen=x"}), "flag --lisen: unknown key \"lisen\"; nearest is \"--listen\"");
@@ -166,7 +170,8 @@ TEST(Config, NeverShowsASecret) {
 
 TEST(Config, HelpsTheProgramToComplain) {
     const auto config = from_text("listen = \"nowhere\"").value();
-    EXPECT_EQ(config.error("listen", "host:port is needed").text(), "orders.toml:1: listen = \"nowhere\": host:port is needed");
+    EXPECT_EQ(config.error("listen", "host:port is needed").text(),
+              "orders.toml:1: listen = \"nowhere\": host:port is needed");
 }
 
 TEST(Config, ReadsTheFileThatAFlagNames) {

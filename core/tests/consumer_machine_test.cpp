@@ -82,13 +82,12 @@ std::vector<std::uint64_t> acknowledged(const ConsumerActions& actions) {
     return positions;
 }
 
-ConsumerOptions two_attempts() {
-    return {.retry = RetrySchedule::ladder({10s})};
-}
+ConsumerOptions two_attempts() { return {.retry = RetrySchedule::ladder({10s})}; }
 
 TEST(ConsumerMachine, RunsDifferentKeysAtTheSameTimeAndOneKeyInOrder) {
     Machine machine;
-    EXPECT_THAT(started(machine.deliver({delivery(1, "a"), delivery(2, "a"), delivery(3, "b"), delivery(4, "")})), ElementsAre(1, 3, 4));
+    EXPECT_THAT(started(machine.deliver({delivery(1, "a"), delivery(2, "a"), delivery(3, "b"), delivery(4, "")})),
+                ElementsAre(1, 3, 4));
     const auto actions = machine.handled(1, Handled::done);
     EXPECT_THAT(acknowledged(actions), ElementsAre(1));
     EXPECT_THAT(started(actions), ElementsAre(2));
@@ -246,7 +245,9 @@ TEST(ConsumerMachine, SuccessorsAreLetThroughWhenAskedFor) {
 TEST(ConsumerMachine, AReasonIsCleanedForTheWire) {
     Machine machine;
     (void)machine.deliver({delivery(1, "")});
-    (void)machine.handled(1, {Handled::reject, std::string("a\x01" "b\n") + std::string(1018, 'c') + "\xe2\x82\xac"});
+    (void)machine.handled(1, {Handled::reject, std::string("a\x01"
+                                                           "b\n") +
+                                                   std::string(1018, 'c') + "\xe2\x82\xac"});
     const auto reason = *machine.letters.at(1).headers.get(header::dead_reason);
     EXPECT_TRUE(reason.starts_with("a b c"));
     EXPECT_EQ(reason.size(), 1022u) << "cut before the character that does not fit";
@@ -386,7 +387,8 @@ TEST(ConsumerMachine, StopDropsADeadLetterThatWasNotConfirmed) {
 
 TEST(ConsumerMachine, StartsNoMoreThanTheRateAllows) {
     Machine machine{{.rate_per_second = 10, .rate_burst = 2}};
-    EXPECT_THAT(started(machine.deliver({delivery(1, ""), delivery(2, ""), delivery(3, ""), delivery(4, "")})), ElementsAre(1, 2));
+    EXPECT_THAT(started(machine.deliver({delivery(1, ""), delivery(2, ""), delivery(3, ""), delivery(4, "")})),
+                ElementsAre(1, 2));
     EXPECT_EQ(machine->wake_at(), machine.now + 100ms);
     EXPECT_THAT(started(machine.pass(99ms)), IsEmpty());
     EXPECT_THAT(started(machine.pass(1ms)), ElementsAre(3));

@@ -16,14 +16,16 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::SizeIs;
 using testing::FakeClock;
+using ::testing::HasSubstr;
 using testing::QueuedSubscription;
 using testing::RecordingPublisher;
+using ::testing::SizeIs;
 
 Delivery delivery(std::uint64_t position, std::string ordering_key = {}, std::uint64_t queue = 1) {
-    return {.message = {.id = MessageId{{static_cast<std::uint8_t>(position), 1}}, .topic = "orders", .ordering_key = std::move(ordering_key)},
+    return {.message = {.id = MessageId{{static_cast<std::uint8_t>(position), 1}},
+                        .topic = "orders",
+                        .ordering_key = std::move(ordering_key)},
             .tag = {.queue = queue, .position = position, .session = 1}};
 }
 
@@ -45,9 +47,7 @@ protected:
         if (!outcome.valid()) return;
         EXPECT_TRUE(stop().has_value());
     }
-    std::uint64_t counted(std::string_view name) {
-        return metrics.counter(name, "", {{"group", "stock"}}).value();
-    }
+    std::uint64_t counted(std::string_view name) { return metrics.counter(name, "", {{"group", "stock"}}).value(); }
 
     QueuedSubscription subscription;
     RecordingPublisher publisher;
@@ -61,7 +61,8 @@ protected:
 
 TEST_F(ConsumerTest, AcknowledgesWhatTheHandlerDid) {
     start({}, [](const Delivery&) { return Handled::done; });
-    for (std::uint64_t position = 1; position <= 100; ++position) subscription.add(delivery(position, "k" + std::to_string(position % 7)));
+    for (std::uint64_t position = 1; position <= 100; ++position)
+        subscription.add(delivery(position, "k" + std::to_string(position % 7)));
     subscription.wait_for_acknowledged(100);
     EXPECT_TRUE(stop().has_value());
     EXPECT_EQ(counted("hufu_consumer_handled_total"), 100u);
@@ -78,7 +79,8 @@ TEST_F(ConsumerTest, HandlesOneKeyInOrderOnManyThreads) {
         seen[received.message.ordering_key].push_back(received.tag.position);
         return Handled::done;
     });
-    for (std::uint64_t position = 1; position <= 2'000; ++position) subscription.add(delivery(position, std::to_string(position % 13)));
+    for (std::uint64_t position = 1; position <= 2'000; ++position)
+        subscription.add(delivery(position, std::to_string(position % 13)));
     subscription.wait_for_acknowledged(2'000);
     EXPECT_TRUE(stop().has_value());
     for (const auto& [key, positions] : seen) EXPECT_TRUE(std::is_sorted(positions.begin(), positions.end())) << key;
@@ -140,7 +142,8 @@ TEST_F(ConsumerTest, AnExceptionOfAnyTypeEndsAsADeadLetterWithItsText) {
 }
 
 TEST_F(ConsumerTest, PublishesADeadLetterAgainBeforeAcknowledging) {
-    publisher.answer_next({.status = PublishStatus::in_doubt, .error = {ErrorCode::timeout, Disposition::in_doubt, "no answer"}});
+    publisher.answer_next(
+        {.status = PublishStatus::in_doubt, .error = {ErrorCode::timeout, Disposition::in_doubt, "no answer"}});
     start({}, [](const Delivery&) { return HandlerResult{Handled::reject, "bad"}; });
     subscription.add(delivery(1, "a"));
     publisher.wait_for_tries(1);

@@ -34,7 +34,8 @@ TEST(Result, HoldsAValueOrAnErrorAndThrowsForThoseWhoLikeThat) {
 
 TEST(Error, NamesEveryCodeAndDisposition) {
     std::set<std::string_view> names;
-    for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
+    for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code)
+        names.insert(to_string(static_cast<ErrorCode>(code)));
     EXPECT_EQ(names.size(), static_cast<std::size_t>(ErrorCode::internal) + 1);
     EXPECT_FALSE(names.contains("unknown"));
     EXPECT_EQ(to_string(Disposition::in_doubt), "in_doubt");

@@ -83,7 +83,8 @@ TEST_F(FileTest, FinishesAShortWriteAndReportsTheLimitItHits) {
     const rlimit small{.rlim_cur = 5'000, .rlim_max = before.rlim_max};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
     const auto content = bytes(8'000);
-    const std::array<std::span<const std::byte>, 2> parts{std::span{content}.first(3'000), std::span{content}.subspan(3'000)};
+    const std::array<std::span<const std::byte>, 2> parts{std::span{content}.first(3'000),
+                                                          std::span{content}.subspan(3'000)};
     const auto wrote = file->write_at(0, parts);
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     std::signal(SIGXFSZ, handler);

@@ -13,8 +13,8 @@ namespace hufu {
 namespace {
 
 using namespace std::chrono_literals;
-using ::testing::HasSubstr;
 using testing::FakeClock;
+using ::testing::HasSubstr;
 
 TEST(MessageId, ReadsBackWhatItWrites) {
     const std::string text = "0192f3a1-7c3e-7abc-8def-0123456789ab";
@@ -27,8 +27,9 @@ TEST(MessageId, ReadsBackWhatItWrites) {
 }
 
 TEST(MessageId, RefusesWhatIsNoUuidAndNamesIt) {
-    for (const std::string_view bad : {"", "0192f3a1", "0192f3a1-7c3e-7abc-8def-0123456789ag", "0192f3a17c3e-7abc-8def-0123456789ab--",
-                                       "0192f3a1-7c3e-7abc-8def-0123456789ab0", "{192f3a1-7c3e-7abc-8def-0123456789ab"}) {
+    for (const std::string_view bad :
+         {"", "0192f3a1", "0192f3a1-7c3e-7abc-8def-0123456789ag", "0192f3a17c3e-7abc-8def-0123456789ab--",
+          "0192f3a1-7c3e-7abc-8def-0123456789ab0", "{192f3a1-7c3e-7abc-8def-0123456789ab"}) {
         const auto id = MessageId::parse(bad);
         ASSERT_TRUE(id.has_error()) << bad;
         EXPECT_EQ(id.error().code(), ErrorCode::invalid_argument);

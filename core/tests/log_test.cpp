@@ -11,13 +11,15 @@ const SystemTime time_of_lines{std::chrono::microseconds{1'767'323'045'678'901}}
 TEST(Log, WritesTextThatOneCanGrep) {
     EXPECT_EQ(format_log_line(LogFormat::text, time_of_lines, LogLevel::info, "relay", "lane taken over",
                               {{"lane", "default"}, {"epoch", 7}, {"reason", "a \"b\"\nc"}, {"empty", ""}, {"again", true}}),
-              "2026-01-02T03:04:05.678901Z info relay: lane taken over lane=default epoch=7 reason=\"a \\\"b\\\"\\nc\" empty=\"\" again=true");
+              "2026-01-02T03:04:05.678901Z info relay: lane taken over lane=default epoch=7 reason=\"a \\\"b\\\"\\nc\" "
+              "empty=\"\" again=true");
 }
 
 TEST(Log, WritesJsonLines) {
-    EXPECT_EQ(format_log_line(LogFormat::json, time_of_lines, LogLevel::error, "relay", "stopped", {{"why", "tab\there \x01"}}),
-              "{\"time\":\"2026-01-02T03:04:05.678901Z\",\"level\":\"error\",\"program\":\"relay\",\"event\":\"stopped\","
-              "\"why\":\"tab\\there \\u0001\"}");
+    EXPECT_EQ(
+        format_log_line(LogFormat::json, time_of_lines, LogLevel::error, "relay", "stopped", {{"why", "tab\there \x01"}}),
+        "{\"time\":\"2026-01-02T03:04:05.678901Z\",\"level\":\"error\",\"program\":\"relay\",\"event\":\"stopped\","
+        "\"why\":\"tab\\there \\u0001\"}");
 }
 
 TEST(Log, DropsLinesBelowItsLevel) {

@@ -24,7 +24,11 @@ Message with_header(std::string_view name, std::string_view value) {
 }
 
 TEST(MessageRules, AcceptWhatTravels) {
-    Message message{.topic = "%RETRY%stock|a_b-9", .tag = "paid", .keys = {"4711", "a/b"}, .ordering_key = "order 4711", .body = std::string(1, '\0')};
+    Message message{.topic = "%RETRY%stock|a_b-9",
+                    .tag = "paid",
+                    .keys = {"4711", "a/b"},
+                    .ordering_key = "order 4711",
+                    .body = std::string(1, '\0')};
     message.headers.set("shop", "Zürich, \"west\"");
     EXPECT_TRUE(validate(message).has_value());
     EXPECT_TRUE(validate(Message{.topic = std::string(127, 't'), .ordering_key = std::string(255, 'k')}).has_value());

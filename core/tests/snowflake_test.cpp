@@ -13,8 +13,8 @@ namespace hufu {
 namespace {
 
 using namespace std::chrono_literals;
-using ::testing::HasSubstr;
 using testing::FakeClock;
+using ::testing::HasSubstr;
 
 /// Lets a test decide what the lease says.
 class BrokenLease final : public WorkerIdLease {
@@ -135,7 +135,8 @@ TEST(Snowflake, GivesDistinctIdsToManyThreads) {
         std::vector<std::jthread> threads;
         for (std::size_t thread = 0; thread < minted.size(); ++thread) {
             threads.emplace_back([&, thread] {
-                for (int count = 0; count < 5'000; ++count) minted[thread].push_back((thread % 2 == 0 ? ids : others).next().value());
+                for (int count = 0; count < 5'000; ++count)
+                    minted[thread].push_back((thread % 2 == 0 ? ids : others).next().value());
             });
         }
     }

@@ -294,6 +294,7 @@ TEST_F(LogTest, AFailedSyncIsNeverAcknowledgedNorRepeated) {
             EXPECT_FALSE(log->refusing());
             EXPECT_TRUE(log->damages().empty());
         }
+        one.heal();
         one.crash();
         auto log = Log::open(one.directory(), options, clock).value();
         const auto records = read_all(*log, log->find_queue("orders", 0).value());

@@ -22,9 +22,8 @@ Key key_of(const Row& row) { return {row.message.topic, row.message.ordering_key
 
 std::optional<OutboxDatabase::TransactionId> OutboxDatabase::begin() {
     if (kind_ == StoreKind::sqlite && !open_.empty()) return std::nullopt;
-    const TransactionId transaction = next_transaction_++;
-    open_[transaction];
-    return transaction;
+    open_[++last_handle_].number = next_transaction_++;
+    return last_handle_;
 }
 
 Sequence OutboxDatabase::next_sequence() {
@@ -39,16 +38,16 @@ void OutboxDatabase::insert(TransactionId transaction, const Message& message) {
     const auto found = open_.find(transaction);
     if (found == open_.end()) return;
     Sequence seq = next_sequence();
-    if (!found->second.empty()) seq = std::max(seq, found->second.back().seq + 1);
-    events_.note("transaction ", transaction, " inserts row ", seq, ": ", message.ordering_key, " ", message.body);
-    found->second.push_back(Row{.seq = seq, .created_at = events_.system_now(), .message = message});
+    if (!found->second.rows.empty()) seq = std::max(seq, found->second.rows.back().seq + 1);
+    events_.note("writer ", transaction, ", transaction ", found->second.number, ", inserts row ", seq, ": ", message.ordering_key, " ", message.body);
+    found->second.rows.push_back(Row{.seq = seq, .created_at = events_.system_now(), .message = message});
 }
 
 bool OutboxDatabase::commit(TransactionId transaction) {
-    events_.note("transaction ", transaction, open_.contains(transaction) ? " commits" : " is dead");
+    events_.note("writer ", transaction, open_.contains(transaction) ? " commits" : " is dead");
     const auto found = open_.find(transaction);
     if (found == open_.end()) return false;
-    for (Row& row : found->second) {
+    for (Row& row : found->second.rows) {
         if (row.message.deliver_at && *row.message.deliver_at > events_.system_now()) {
             state_.delayed.emplace(*row.message.deliver_at, std::move(row));
         } else {
@@ -56,15 +55,17 @@ bool OutboxDatabase::commit(TransactionId transaction) {
             state_.lane.emplace(seq, std::move(row));
         }
     }
+    durable_transaction_ = std::max(durable_transaction_, found->second.number);
     open_.erase(found);
-    durable_transaction_ = std::max(durable_transaction_, transaction);
     return true;
 }
 
 void OutboxDatabase::abort(TransactionId transaction) {
-    const bool rewind = kind_ == StoreKind::sqlite && open_.contains(transaction);
-    if (rewind && !open_[transaction].empty()) state_.sequence = open_[transaction].front().seq - 1;
-    open_.erase(transaction);
+    const auto found = open_.find(transaction);
+    if (found == open_.end()) return;
+    // SQLite's counter is a table row: rolled back with the rest.
+    if (kind_ == StoreKind::sqlite && !found->second.rows.empty()) state_.sequence = found->second.rows.front().seq - 1;
+    open_.erase(found);
 }
 
 void OutboxDatabase::restart() {
@@ -114,7 +115,9 @@ void OutboxDatabase::release_parked(const Key& key, bool discard_head) {
 
 outbox::TransactionNumber OutboxDatabase::xmin() const {
     if (kind_ == StoreKind::sqlite) return 0;
-    return open_.empty() ? next_transaction_ : open_.begin()->first;
+    TransactionId lowest = next_transaction_;
+    for (const auto& [handle, open] : open_) lowest = std::min(lowest, open.number);
+    return lowest;
 }
 
 Ownership OutboxDatabase::check(const Claim& claim) const {
@@ -215,6 +218,7 @@ public:
         if (ownership != Ownership::held) return ownership;
         for (const ParkRow& row : rows) {
             auto node = database_.state_.lane.extract(row.seq);
+            database_.events_.note("row ", row.seq, node.empty() ? " is not in the lane: not parked" : " is parked", row.released ? " and released: " : ": ", row.reason);
             if (node.empty()) continue;
             database_.state_.lot.emplace(row.seq, ParkedRow{.row = std::move(node.mapped()),
                                                             .attempts = row.attempts,
@@ -227,8 +231,11 @@ public:
 
     Result<std::vector<ParkedRow>> read_released(const Key& key, Sequence after, std::size_t limit) override {
         std::vector<ParkedRow> rows;
+        database_.events_.note("released rows of ", key.ordering_key, " after ", after, " are read");
+        // A key is released as a whole: one released row speaks for those that were parked since.
+        const bool whole = !key.ordering_key.empty() && any_released(key);
         for (const auto& [seq, parked] : database_.state_.lot) {
-            if (seq > after && parked.released && key_of(parked.row) == key && rows.size() < limit) rows.push_back(parked);
+            if (seq > after && (whole || parked.released) && key_of(parked.row) == key && rows.size() < limit) rows.push_back(parked);
         }
         return rows;
     }
@@ -236,7 +243,14 @@ public:
     Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) override {
         const Ownership ownership = database_.check(claim);
         if (ownership != Ownership::held) return ownership;
-        for (const Sequence seq : seqs) database_.state_.lot.erase(seq);
+        for (const Sequence seq : seqs) {
+            const auto settled = database_.state_.lot.find(seq);
+            if (settled == database_.state_.lot.end()) continue;
+            const Key key = key_of(settled->second.row);
+            const bool released = settled->second.released;
+            database_.state_.lot.erase(settled);
+            if (released && !key.ordering_key.empty()) release_rest(key);
+        }
         return ownership;
     }
 
@@ -275,6 +289,16 @@ public:
     Result<std::vector<outbox::AuditEntry>> audit(std::size_t) override { return std::vector<outbox::AuditEntry>{}; }
 
 private:
+    [[nodiscard]] bool any_released(const Key& key) const {
+        return std::any_of(database_.state_.lot.begin(), database_.state_.lot.end(),
+                           [&](const auto& row) { return row.second.released && key_of(row.second.row) == key; });
+    }
+    /// The mark stays with the key while a row of it is left.
+    void release_rest(const Key& key) {
+        for (auto& [seq, parked] : database_.state_.lot) {
+            if (key_of(parked.row) == key) parked.released = true;
+        }
+    }
     OutboxDatabase& database_;
 };
 

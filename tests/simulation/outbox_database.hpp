@@ -26,6 +26,7 @@ class OutboxDatabase {
 public:
     OutboxDatabase(StoreKind kind, EventQueue& events) : kind_{kind}, events_{events} {}
 
+    /// A writer's name for its open transaction.
     using TransactionId = std::uint64_t;
 
     /// Nothing while a SQLite writer is at work.
@@ -81,6 +82,11 @@ private:
         outbox::Sequence sequence = 0;  // last number handed out
     };
 
+    struct Open {
+        outbox::TransactionNumber number = 0;  // what the database calls it; may be used again after a restart
+        std::vector<outbox::Row> rows = {};
+    };
+
     [[nodiscard]] std::string identity() const { return "history " + std::to_string(history_); }
     [[nodiscard]] outbox::TransactionNumber xmin() const;
     [[nodiscard]] outbox::Ownership check(const outbox::Claim& claim) const;
@@ -90,7 +96,8 @@ private:
     EventQueue& events_;
     State state_;
     std::optional<State> standby_;
-    std::map<TransactionId, std::vector<outbox::Row>> open_;
+    std::map<TransactionId, Open> open_;
+    TransactionId last_handle_ = 0;
     TransactionId next_transaction_ = 100;
     TransactionId durable_transaction_ = 99;  // highest that wrote something
     std::uint64_t history_ = 1;

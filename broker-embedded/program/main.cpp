@@ -49,6 +49,10 @@ int main(int count, char** arguments) {
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+    // A file that may not grow and a reader of our log lines that is gone are errors of calls, not reasons to die.
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::signal(SIGPIPE, SIG_IGN);
+
     const auto log = stderr_log("hufu-broker", LogLevel::info, LogFormat::text, system_clock());
     MetricsRegistry metrics;
     auto server = broker::Server::open(parsed->server, system_clock(), system_random(), metrics, *log);

@@ -49,7 +49,7 @@ Error error_of(const std::function<void()>& action) {
 }
 
 Message everything() {
-    Message full = message("orders", "key \"\\,{}' \xC3\xA9", std::string{"body\0with \x01 bytes\xFF", 20});
+    Message full = message("orders", "key \"\\,{}' \xC3\xA9", std::string{"body\0with \x01 bytes\xFF", 18});
     full.tag = "created";
     full.keys = {"order-7", "customer-3"};
     full.headers.set("traceparent", "00-1-2-03");

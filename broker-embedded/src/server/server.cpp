@@ -109,6 +109,7 @@ struct Server::Impl final : ConnectionOwner {
     std::vector<ConnectionId> ready;
     std::vector<ConnectionId> waiting;  // have frames that the dispatcher does not take yet
     bool turn_requested = false;
+    bool refusing = false;  // what the operator was told of the log
     std::atomic<bool> notified{false};
     std::size_t partial_bytes = 0;  // as of the last sweep
     SteadyTime timer_at = SteadyTime::max();
@@ -296,6 +297,14 @@ void Server::Impl::sweep(SteadyTime time) {
 }
 
 void Server::Impl::log_alarms() {
+    if (const auto& refusal = log->refusing(); refusal.has_value() != refusing) {
+        refusing = refusal.has_value();
+        if (refusing) {
+            logger.error("sends are refused", {{"reason", refusal->text()}});
+        } else {
+            logger.info("sends are taken again");
+        }
+    }
     for (const std::string& alarm : dispatcher->take_alarms()) logger.warning("alarm", {{"what", alarm}});
 }
 

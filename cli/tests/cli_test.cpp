@@ -152,7 +152,7 @@ TEST_F(CliOutbox, RelayWaitsForItsBrokerAndStopsWhenAsked) {
             break;
         }
         auto& clock = system_clock();
-        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{100}, {});
+        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{100}, std::stop_token{});
     }
     ::kill(child, SIGTERM);
     const auto said = program_.wait(child);

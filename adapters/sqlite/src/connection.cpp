@@ -93,7 +93,8 @@ int Connection::wait_for_turn(void* self, int calls) noexcept {
     if (now - connection.waiting_since_ > connection.busy_timeout_) {
         return 0;
     }
-    system_clock().sleep_until(now + microseconds{100} * std::min(1 << std::min(calls, 5), 20), {});
+    const auto until = now + microseconds{100} * std::min(1 << std::min(calls, 5), 20);
+    system_clock().sleep_until(until, std::stop_token{});
     return 1;
 }
 

@@ -21,8 +21,8 @@ void wait(std::chrono::milliseconds time) {
 
 }  // namespace
 
-Chaos::Chaos(Fleet& fleet, ChaosOptions options, Tell tell)
-    : fleet_{fleet}, options_{options}, tell_{std::move(tell)}, random_{options.seed} {
+Chaos::Chaos(Fleet& fleet, ChaosOptions options, Tell tell, LaneOwner lane_owner)
+    : fleet_{fleet}, options_{options}, tell_{std::move(tell)}, lane_owner_{std::move(lane_owner)}, random_{options.seed} {
     // One random moment in each of `kills` equal shares of the load.
     for (std::uint64_t i = 0; i < options_.kills; ++i) {
         due_.push_back((i * 1000 + 100 + random_.below(800)) * options_.orders / (options_.kills * 1000));
@@ -49,7 +49,7 @@ void Chaos::hit() {
     }
     switch (done_ % 5) {
         case 0: return kill_and_restart(Member::order);
-        case 1: return relay_hits_++ % 2 == 0 ? kill_and_restart(some_relay()) : pause_past_lease(some_relay());
+        case 1: return relay_hits_++ % 2 == 0 ? kill_and_restart(owning_relay()) : pause_past_lease(owning_relay());
         case 2: return kill_and_restart(Member::broker);
         case 3: return kill_and_restart(Member::payment);
         default: return kill_and_restart(Member::stock);
@@ -100,6 +100,6 @@ void Chaos::kill_between_settle_and_confirm() {
     }
 }
 
-Member Chaos::some_relay() { return random_.below(2) == 0 ? Member::relay_a : Member::relay_b; }
+Member Chaos::owning_relay() const { return lane_owner_() == fleet_.owner_name(Member::relay_b) ? Member::relay_b : Member::relay_a; }
 
 }  // namespace shop::demo

@@ -25,8 +25,11 @@ class Chaos {
 public:
     using Tell = std::function<void(const std::string&)>;
 
-    /// Borrows `fleet`. `tell` gets a line for each hit.
-    Chaos(Fleet& fleet, ChaosOptions options, Tell tell);
+    /// The name of the relay that holds the lane now, as its database says; empty if none does.
+    using LaneOwner = std::function<std::string()>;
+
+    /// Borrows `fleet`. `tell` gets a line for each hit. A relay hit is one at the lane's owner: a standby is no loss.
+    Chaos(Fleet& fleet, ChaosOptions options, Tell tell, LaneOwner lane_owner);
 
     /// Hits if a hit is due after so many accepted orders. Returns when the victim is back.
     void step(std::uint64_t accepted);
@@ -41,11 +44,12 @@ private:
     void pause_past_lease(Member member);
     void kill_between_effect_and_acknowledgement(Member member);
     void kill_between_settle_and_confirm();
-    [[nodiscard]] Member some_relay();
+    [[nodiscard]] Member owning_relay() const;
 
     Fleet& fleet_;
     ChaosOptions options_;
     Tell tell_;
+    LaneOwner lane_owner_;
     hufu::SeededRandom random_;
     std::vector<std::uint64_t> due_;  // accepted orders at which each hit happens
     std::uint64_t done_ = 0;

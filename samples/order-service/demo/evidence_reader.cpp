@@ -58,7 +58,7 @@ Evidence read_evidence(const Stores& stores, std::int64_t delivered) {
     evidence.sums.shelves_wrong =
         count(stores.stock,
               "select count(*) from shelves where available + coalesce((select sum(quantity) from holds"
-              " where holds.sku = shelves.sku and holds.state <> 'released'), 0) <> $1",
+              " where holds.sku = shelves.sku and holds.state <> 'released'), 0) <> cast($1 as bigint)",
               {delivered});
     return evidence;
 }

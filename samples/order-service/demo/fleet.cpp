@@ -73,7 +73,14 @@ void Fleet::start_all() {
     }
 }
 
-void Fleet::start(Member member) { children_[static_cast<std::size_t>(member)].emplace(command(member)); }
+void Fleet::start(Member member) {
+    ++starts_[static_cast<std::size_t>(member)];
+    children_[static_cast<std::size_t>(member)].emplace(command(member));
+}
+
+std::string Fleet::owner_name(Member relay) const {
+    return std::string{to_string(relay)} + "-" + std::to_string(starts_[static_cast<std::size_t>(relay)]);
+}
 
 void Fleet::wait_ready(Member member) {
     auto& clock = hufu::system_clock();
@@ -156,8 +163,8 @@ ChildOptions Fleet::service(Member member) const {
 
 ChildOptions Fleet::relay(Member member) const {
     ChildOptions options{.program = options_.programs + "/hufu",
-                         .arguments = {"relay", "--outbox", databases_.url("order"), "--to", broker_url(), "--lease",
-                                       std::to_string(options_.lease.count()) + "ms"},
+                         .arguments = {"relay", "--outbox", databases_.url("order"), "--to", broker_url(), "--owner", owner_name(member),
+                                       "--lease", std::to_string(options_.lease.count()) + "ms"},
                          .log = log_of(member)};
     if (options_.breaking == Break::settle) {
         options.program += "-mutants";

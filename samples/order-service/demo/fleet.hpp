@@ -42,6 +42,8 @@ public:
     void start_all();
     void start(Member member);
     void wait_ready(Member member);
+    /// What a relay calls itself in the lane's lease; another name after every start.
+    [[nodiscard]] std::string owner_name(Member relay) const;
     [[nodiscard]] Child& child(Member member) { return children_[static_cast<std::size_t>(member)].value(); }
     /// From now on payment and stock no longer stop themselves in the window of `Break::guard`.
     void stop_pausing() noexcept { pausing_ = false; }
@@ -64,6 +66,7 @@ private:
     FleetOptions options_;
     const Databases& databases_;
     bool pausing_ = true;
+    std::array<unsigned, all_members.size()> starts_{};
     std::array<std::uint16_t, all_members.size()> ports_{};
     std::array<std::optional<Child>, all_members.size()> children_;
 };

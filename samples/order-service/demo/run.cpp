@@ -1,6 +1,7 @@
 #include "run.hpp"
 
 #include <filesystem>
+#include <hufu/outbox/store.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 
@@ -56,7 +57,8 @@ private:
 
     void load_and_break() {
         LedgerWriter ledger{ledger_path()};
-        Chaos chaos{fleet_, {.kills = options_.kills, .orders = options_.orders, .seed = options_.seed}, tell_};
+        Chaos chaos{fleet_, {.kills = options_.kills, .orders = options_.orders, .seed = options_.seed}, tell_,
+                    [this] { return lane_owner(); }};
         Load load{{.port = fleet_.port(Member::order), .orders = options_.orders, .orders_per_second = options_.orders_per_second}, ledger};
         auto next_tell = clock_.steady_now();
         while (!load.finished()) {
@@ -103,6 +105,12 @@ private:
             check_stop();
             wait(progress_every);
         }
+    }
+
+    [[nodiscard]] std::string lane_owner() const {
+        const auto store = open_store(databases_->url("order"));
+        const auto status = store->outbox()->status();
+        return status && status->owner ? status->owner->owner : "";
     }
 
     static std::string stuck(const Progress& progress) {

@@ -113,11 +113,13 @@ Written write(const std::string& database, double seconds, double transactions_p
 
 std::string prepared_database(Stage& stage) {
     std::string database = stage.database();
-    connect(database)
+    const auto connection = connect(database);
+    connection
         ->run_script("create table bench_key(key bigint primary key, version bigint not null) with (fillfactor = 50); "
                      "insert into bench_key select i, 0 from generate_series(0, " +
-                     std::to_string(keys - 1) + ") i; vacuum analyze bench_key")
+                     std::to_string(keys - 1) + ") i")
         .value();
+    connection->run_script("vacuum analyze bench_key").value();
     return database;
 }
 

@@ -81,7 +81,8 @@ int main(int count, char** arguments) {
             good = read_number(value, options.rounds);
         } else if (flag == "--only") {
             options.only = value;
-            good = value == "append_overhead" || value == "relay_drain" || value == "relay_sustained" || value == "commit_to_delivered";
+            good = value == "append_overhead" || value == "relay_drain" || value == "relay_sustained" ||
+                   value == "commit_to_delivered";
         } else if (flag == "--relay-of") {
             relay_of = value;
         } else if (flag == "--relay-to") {
@@ -90,7 +91,8 @@ int main(int count, char** arguments) {
             good = false;
         }
         if (!good) {
-            std::fprintf(stderr, "hufu-bench-outbox: cannot use \"%s %s\"\n%s", arguments[i], std::string{value}.c_str(), usage);
+            std::fprintf(stderr, "hufu-bench-outbox: cannot use \"%s %s\"\n%s", arguments[i], std::string{value}.c_str(),
+                         usage);
             return 2;
         }
         ++i;

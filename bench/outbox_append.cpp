@@ -83,8 +83,8 @@ double rate(const Client& client, double seconds) {
 }
 
 /// Interleaved legs; the medians, and the median of the ratios as what decides.
-ResultRow compare(Stage& stage, const std::string& database, const Options& options, const std::string& name, const Client& ours,
-            const Client& bare) {
+ResultRow compare(Stage& stage, const std::string& database, const Options& options, const std::string& name,
+                  const Client& ours, const Client& bare) {
     std::vector<double> with, without;
     const double seconds = std::max(1.0, static_cast<double>(options.seconds) / 3);
     for (int round = 0; round < options.rounds; ++round) {
@@ -95,7 +95,7 @@ ResultRow compare(Stage& stage, const std::string& database, const Options& opti
             (is_bare ? without : with).push_back(rate(is_bare ? bare : ours, seconds));
         }
         tell(name + " round " + std::to_string(round + 1) + ": " + std::to_string(with.back()) + " with, " +
-                 std::to_string(without.back()) + " without");
+             std::to_string(without.back()) + " without");
     }
     std::vector<double> ratios;
     for (std::size_t i = 0; i < with.size(); ++i) ratios.push_back(with[i] / without[i]);
@@ -111,8 +111,10 @@ ResultRow compare(Stage& stage, const std::string& database, const Options& opti
 
 void append_overhead(Stage& stage, const Options& options, std::vector<ResultRow>& rows) {
     const std::string database = stage.database();
-    rows.push_back(compare(stage, database, options, "append_overhead_c16", in_one_flight(database, true), in_one_flight(database, false)));
-    rows.push_back(compare(stage, database, options, "append_overhead_c16_raw_pqxx", on_pqxx(database, true), on_pqxx(database, false)));
+    rows.push_back(compare(stage, database, options, "append_overhead_c16", in_one_flight(database, true),
+                           in_one_flight(database, false)));
+    rows.push_back(compare(stage, database, options, "append_overhead_c16_raw_pqxx", on_pqxx(database, true),
+                           on_pqxx(database, false)));
 }
 
 }  // namespace hufu::bench

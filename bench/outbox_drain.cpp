@@ -9,9 +9,10 @@ namespace hufu::bench {
 namespace {
 
 void fill(postgres::Connection& connection, std::int64_t count) {
-    const auto sql = "insert into hufu.outbox_0(message_id, topic, ordering_key, body) select hufu.new_message_id(), 'drain', "
-                     "(i % 10000)::text, decode(repeat(md5(i::text), 16), 'hex') from generate_series(1, " +
-                     std::to_string(count) + ") i";
+    const auto sql =
+        "insert into hufu.outbox_0(message_id, topic, ordering_key, body) select hufu.new_message_id(), 'drain', "
+        "(i % 10000)::text, decode(repeat(md5(i::text), 16), 'hex') from generate_series(1, " +
+        std::to_string(count) + ") i";
     connection.run_script("truncate hufu.outbox_0").value();
     connection.run_script(sql).value();
     connection.run_script("vacuum analyze hufu.outbox_0").value();
@@ -24,9 +25,10 @@ double delete_rate(const std::string& database, std::int64_t count, int batch) {
     auto connection = connect(database);
     fill(*connection, count);
     connection->run_script("set synchronous_commit = off; set enable_seqscan = off; set enable_bitmapscan = off").value();
-    const std::string sql = "delete from hufu.outbox_0 where seq = any(array(select seq from hufu.outbox_0 where seq > $1::bigint "
-                            "order by seq limit " +
-                            std::to_string(batch) + " for update skip locked)) returning *";
+    const std::string sql =
+        "delete from hufu.outbox_0 where seq = any(array(select seq from hufu.outbox_0 where seq > $1::bigint "
+        "order by seq limit " +
+        std::to_string(batch) + " for update skip locked)) returning *";
     const SteadyTime begin = now();
     std::int64_t last = 0;
     for (std::int64_t done = 0; done < count;) {
@@ -63,7 +65,8 @@ void relay_drain(Stage& stage, const Options& options, std::vector<ResultRow>& r
     {
         const RelayThread relay{database, publisher};
         if (!publisher.wait_for(static_cast<std::uint64_t>(options.rows))) {
-            throw std::runtime_error{"relay_drain: nothing is confirmed any more after " + std::to_string(publisher.confirmed())};
+            throw std::runtime_error{"relay_drain: nothing is confirmed any more after " +
+                                     std::to_string(publisher.confirmed())};
         }
         wait_until_settled(*connection);
         seconds = seconds_since(begin);

@@ -39,7 +39,8 @@ void consume(Subscription& subscription, Times& times, const std::stop_token& st
     }
 }
 
-void transact(postgres::Connection& connection, outbox::WakeHint& wake, const std::string& topic, Times& times, std::size_t index) {
+void transact(postgres::Connection& connection, outbox::WakeHint& wake, const std::string& topic, Times& times,
+              std::size_t index) {
     postgres::Transaction transaction{connection, {.wake = &wake}};
     transaction.run("insert into bench_order(customer, amount, note) values ($1, $2, $3)",
                     postgres::parameters(static_cast<std::int64_t>(index), 100, "twelve roses"));
@@ -55,8 +56,8 @@ void transact(postgres::Connection& connection, outbox::WakeHint& wake, const st
 void wait_for(Times& times, std::size_t count, const char* what) {
     for (const SteadyTime begin = now(); times.arrived < count; pause_until(now() + std::chrono::milliseconds{5})) {
         if (seconds_since(begin) > 30) {
-            throw std::runtime_error{std::string{"commit_to_delivered: "} + what + ": " + std::to_string(times.arrived) + " of " +
-                                     std::to_string(count) + " messages arrived within 30 s"};
+            throw std::runtime_error{std::string{"commit_to_delivered: "} + what + ": " + std::to_string(times.arrived) +
+                                     " of " + std::to_string(count) + " messages arrived within 30 s"};
         }
     }
 }
@@ -97,7 +98,8 @@ std::vector<double> measure(const std::string& database, const std::string& brok
 void add_rows(std::vector<ResultRow>& rows, const std::string& name, std::vector<double> latencies) {
     rows.push_back({.name = name + "_p50_us", .unit = "us", .ours = quantile(latencies, 0.5)});
     rows.push_back({.name = name + "_p99_us", .unit = "us", .ours = quantile(latencies, 0.99)});
-    tell(name + ": p50 " + std::to_string(rows[rows.size() - 2].ours) + " us, p99 " + std::to_string(rows.back().ours) + " us");
+    tell(name + ": p50 " + std::to_string(rows[rows.size() - 2].ours) + " us, p99 " + std::to_string(rows.back().ours) +
+         " us");
 }
 
 }  // namespace
@@ -108,7 +110,8 @@ bool commit_to_delivered(Stage& stage, const Options& options, std::vector<Resul
         const std::string database = stage.database();
         const auto publisher = open_publisher(broker.address());
         RelayThread relay{database, *publisher};
-        add_rows(rows, "commit_to_delivered", measure(database, broker.address(), "in-process", relay.wake(), options.seconds));
+        add_rows(rows, "commit_to_delivered",
+                 measure(database, broker.address(), "in-process", relay.wake(), options.seconds));
     }
     const std::string database = stage.database();
     const RelayProcess relay{database, broker.address()};

@@ -52,8 +52,8 @@ void CountingPublisher::publish(std::span<const Message> batch, std::span<Publis
 }
 
 void CountingPublisher::count(std::span<const Message> batch, std::span<const PublishOutcome> outcomes) {
-    const auto confirmed = static_cast<std::uint64_t>(
-        std::count_if(outcomes.begin(), outcomes.end(), [](const auto& outcome) { return outcome.status == PublishStatus::confirmed; }));
+    const auto confirmed = static_cast<std::uint64_t>(std::count_if(
+        outcomes.begin(), outcomes.end(), [](const auto& outcome) { return outcome.status == PublishStatus::confirmed; }));
     if (measuring_) {
         const auto at = to_ns(now());
         const std::lock_guard lock{mutex_};

@@ -42,7 +42,7 @@ outbox::RelayOptions relay_options() {
 
 double seconds_since(SteadyTime begin) noexcept { return std::chrono::duration<double>(now() - begin).count(); }
 
-void pause_until(SteadyTime time) { system_clock().sleep_until(time, {}); }
+void pause_until(SteadyTime time) { system_clock().sleep_until(time, std::stop_token{}); }
 
 DurableBroker::DurableBroker() : folder_{temporary_folder()} {
     const std::string program = std::filesystem::path{own_path()}.parent_path() / "hufu-broker";
@@ -57,7 +57,8 @@ DurableBroker::DurableBroker() : folder_{temporary_folder()} {
     char byte = 0;
     const bool ready_now = ::read(ready[0], &byte, 1) == 1;
     ::close(ready[0]);
-    if (!ready_now) throw std::runtime_error{"hufu-broker did not start: " + test_support::file_tail(folder_ + "/broker.log")};
+    if (!ready_now)
+        throw std::runtime_error{"hufu-broker did not start: " + test_support::file_tail(folder_ + "/broker.log")};
     address_ = "unix:" + socket;
 }
 
@@ -72,7 +73,8 @@ std::unique_ptr<Publisher> open_publisher(const std::string& broker) {
     return rocketmq::open_publisher({.name_servers = {broker}}).value();
 }
 
-std::unique_ptr<Subscription> open_subscription(const std::string& broker, const std::string& group, const std::string& topic) {
+std::unique_ptr<Subscription> open_subscription(const std::string& broker, const std::string& group,
+                                                const std::string& topic) {
     return rocketmq::open_subscription({.name_servers = {broker}},
                                        {.group = group, .topics = {topic}, .from = SubscriptionOptions::From::first},
                                        {.rebalance_every = 1s, .route_every = 1s})
@@ -123,8 +125,9 @@ std::string Stage::database() {
     server_.query("create database " + name);
     const std::string url = server_.socket_url(name);
     postgres::migrate(url).value();
-    server_.query("create table bench_order(id bigserial primary key, customer bigint not null, amount bigint not null, note text)",
-                  name);
+    server_.query(
+        "create table bench_order(id bigserial primary key, customer bigint not null, amount bigint not null, note text)",
+        name);
     return url;
 }
 

@@ -115,9 +115,10 @@ std::string prepared_database(Stage& stage) {
     std::string database = stage.database();
     const auto connection = connect(database);
     connection
-        ->run_script("create table bench_key(key bigint primary key, version bigint not null) with (fillfactor = 50); "
-                     "insert into bench_key select i, 0 from generate_series(0, " +
-                     std::to_string(keys - 1) + ") i")
+        ->run_script(
+            "create table bench_key(key bigint primary key, version bigint not null) with (fillfactor = 50); "
+            "insert into bench_key select i, 0 from generate_series(0, " +
+            std::to_string(keys - 1) + ") i")
         .value();
     connection->run_script("vacuum analyze bench_key").value();
     return database;
@@ -213,7 +214,8 @@ bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow
         const auto confirmed_before = publisher.confirmed();
         const Written full = write(database, seconds, 0, &relay.wake());
         rate = static_cast<double>(publisher.confirmed() - confirmed_before) / full.seconds;
-        tell("relay_sustained: writers " + std::to_string(full.rate()) + " msg/s, confirmed " + std::to_string(rate) + " msg/s");
+        tell("relay_sustained: writers " + std::to_string(full.rate()) + " msg/s, confirmed " + std::to_string(rate) +
+             " msg/s");
         pause_until(now() + std::chrono::seconds{1});
 
         publisher.measure(true);
@@ -222,14 +224,15 @@ bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow
         auto latencies = publisher.latencies_ms();
         p50 = quantile(latencies, 0.5);
         p99 = quantile(latencies, 0.99);
-        tell("relay_sustained: append to confirmed at 70 %: p50 " + std::to_string(p50) + " ms, p99 " + std::to_string(p99) + " ms");
+        tell("relay_sustained: append to confirmed at 70 %: p50 " + std::to_string(p50) + " ms, p99 " + std::to_string(p99) +
+             " ms");
 
         held.commit();
         wait_until_settled(*connect(database));
     }
     const Checked checked = check(database, broker.address());
     tell("relay_sustained: lost " + std::to_string(checked.lost) + ", reordered " + std::to_string(checked.reordered) +
-             ", invented " + std::to_string(checked.invented) + ", sent twice " + std::to_string(checked.duplicates));
+         ", invented " + std::to_string(checked.invented) + ", sent twice " + std::to_string(checked.duplicates));
     const double limit_after = writers_only();
     tell("relay_sustained: writers alone, again, " + std::to_string(limit_after) + " msg/s");
 
@@ -237,7 +240,8 @@ bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow
     rows.push_back({.name = "relay_sustained_p50_ms", .unit = "ms", .ours = p50});
     rows.push_back({.name = "relay_sustained_p99_ms", .unit = "ms", .ours = p99});
     rows.push_back({.name = "relay_sustained_lost", .unit = "messages", .ours = static_cast<double>(checked.lost)});
-    rows.push_back({.name = "relay_sustained_reordered", .unit = "messages", .ours = static_cast<double>(checked.reordered)});
+    rows.push_back(
+        {.name = "relay_sustained_reordered", .unit = "messages", .ours = static_cast<double>(checked.reordered)});
     return checked.lost == 0 && checked.reordered == 0 && checked.invented == 0;
 }
 

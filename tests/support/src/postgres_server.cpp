@@ -96,7 +96,7 @@ bool is_alive(pid_t pid) {
 
 void pause_for(std::chrono::milliseconds duration) {
     auto& clock = system_clock();
-    clock.sleep_until(clock.steady_now() + duration, {});
+    clock.sleep_until(clock.steady_now() + duration, std::stop_token{});
 }
 
 }  // namespace

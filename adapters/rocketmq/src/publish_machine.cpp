@@ -123,10 +123,13 @@ void PublishMachine::assign(Topic& topic, Item item) {
     if (!key.empty()) {
         lane = queue_of_key(key, topic.lanes.size());
     } else {
-        // Message by message, but never behind a queue whose broker is away while another one is there.
-        for (std::size_t tried = 0; tried < topic.lanes.size(); ++tried) {
-            lane = topic.round_robin++ % topic.lanes.size();
-            if (cluster_.ready(topic.lanes[lane].at.address)) {
+        // Message by message, but not behind a queue whose broker is away while another one is there.
+        const std::size_t turn = topic.round_robin++;
+        lane = turn % topic.lanes.size();
+        for (std::size_t further = 0; further < topic.lanes.size(); ++further) {
+            const std::size_t candidate = (turn + further) % topic.lanes.size();
+            if (cluster_.ready(topic.lanes[candidate].at.address)) {
+                lane = candidate;
                 break;
             }
         }

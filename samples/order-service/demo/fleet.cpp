@@ -149,7 +149,8 @@ ChildOptions Fleet::service(Member member) const {
     const std::string role{to_string(member)};
     ChildOptions options{.program = options_.programs + "/order-service",
                          .arguments = {"--role", role, "--store", databases_.url(role), "--broker", broker_url(), "--listen",
-                                       at(port(member)), "--payment-timeout", std::to_string(options_.payment_timeout.count()) + "ms"},
+                                       at(port(member)), "--payment-timeout", std::to_string(options_.payment_timeout.count()) + "ms",
+                                       "--relay-lease", std::to_string(options_.lease.count()) + "ms"},
                          .log = log_of(member)};
     // The order outbox has two relays of its own; payment and stock carry their few events themselves.
     if (member == Member::order) options.arguments.insert(options.arguments.end(), {"--relay=false"});

@@ -20,6 +20,8 @@ hufu::ConfigSchema schema() {
     schema.text("broker", "", "rocketmq://HOST:PORT, or embedded:DIR").required();
     schema.text("listen", "127.0.0.1:8080", "address for HTTP");
     schema.boolean("relay", true, "carry this service's events in this process; false: run \"hufu relay\" beside it");
+    schema.duration("relay_lease", std::chrono::seconds{5}, std::chrono::milliseconds{200}, std::chrono::hours{1},
+                    "how long a killed relay's lane waits for the next one");
     schema.duration("payment_timeout", std::chrono::minutes{15}, std::chrono::milliseconds{1}, std::chrono::hours{24 * 365},
                     "an order not paid for so long is closed");
     schema.integer("effects_max", 8, 1, 256, "messages handled at the same time, per consumer group");
@@ -74,6 +76,7 @@ void run(const hufu::Config& config) {
                                        .http = address_of(config),
                                        .settings = {.payment_timeout = config.milliseconds("payment_timeout")},
                                        .relay = config.boolean("relay"),
+                                       .relay_lease = config.milliseconds("relay_lease"),
                                        .effects_max = static_cast<std::size_t>(config.integer("effects_max"))};
     const auto log = hufu::stderr_log(options.role, hufu::LogLevel::info, hufu::LogFormat::text, hufu::system_clock());
     shop::serve(options, *log, stop.token());

@@ -92,12 +92,20 @@ hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reacti
                         stop);
 }
 
+hufu::outbox::RelayOptions relay_options(std::chrono::milliseconds lease) {
+    hufu::outbox::RelayOptions options;
+    options.lease_margin = options.lease_margin * lease.count() / options.lease.count();
+    options.renew_every = options.renew_every * lease.count() / options.lease.count();
+    options.lease = lease;
+    return options;
+}
+
 hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Log& log, std::stop_token stop) {
     const auto publisher = hufu::connect::publisher(options.broker, {.log = &log});
     if (!publisher) return publisher.error();
     const auto outbox = store.outbox();
     hufu::MetricsRegistry metrics;
-    hufu::outbox::Relay relay{*outbox, **publisher, {}, hufu::system_clock(), hufu::system_random(), metrics};
+    hufu::outbox::Relay relay{*outbox, **publisher, relay_options(options.relay_lease), hufu::system_clock(), hufu::system_random(), metrics};
     const auto lane = hufu::connect::lane_name(options.store);
     if (!lane) return lane.error();
     const auto hints = hufu::outbox::DatagramHintReceiver::open(*lane, relay);

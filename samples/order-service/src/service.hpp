@@ -21,6 +21,7 @@ struct ServiceOptions {
     HttpServerOptions http = {};
     RoleSettings settings = {};
     bool relay = true;            ///< carry this service's events in this process; else run `hufu relay` beside it
+    std::chrono::milliseconds relay_lease{5'000};  ///< how long a killed relay's lane waits for the next one
     std::size_t effects_max = 8;  ///< at the same time, per reaction
 };
 

@@ -7,7 +7,8 @@ namespace hufu::broker {
 namespace {
 
 Error refuse(std::string text) {
-    return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text) + " (hufu-broker --help lists the flags)"};
+    return Error{ErrorCode::invalid_argument, Disposition::reject,
+                 std::move(text) + " (hufu-broker --help lists the flags)"};
 }
 
 template <class Number>
@@ -88,7 +89,8 @@ const char* program_help() noexcept {
            "  --unix PATH                    Unix stream socket, beside or instead of TCP\n"
            "  --advertise IPV4:PORT          address that clients are told; default: the listening address\n"
            "  --allow-remote                 permits --listen beyond the loopback interface (there is no access control)\n"
-           "  --durability sync|async        when a send is answered: after fdatasync (default), or at once (a crash loses the last moments)\n"
+           "  --durability sync|async        when a send is answered: after fdatasync (default), or at once (a crash loses "
+           "the last moments)\n"
            "  --auto-create-topics on|off    whether a send creates a missing topic (default on)\n"
            "  --queues N                     queues of a topic created by a send (default 8)\n"
            "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"

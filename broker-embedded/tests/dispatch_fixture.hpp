@@ -52,7 +52,8 @@ inline std::vector<Sent> decode_all(std::string_view bytes) {
         for (auto frame = decoder.next().value(); frame; frame = decoder.next().value()) {
             remoting::CommandView view;
             remoting::decode_command(*frame, view).value();
-            Sent sent{view.code, view.opaque, view.flag, view.serialize_type, std::string{view.remark}, {}, std::string{view.body}};
+            Sent sent{view.code, view.opaque,           view.flag, view.serialize_type, std::string{view.remark},
+                      {},        std::string{view.body}};
             for (const auto& entry : view.fields.entries()) sent.fields.emplace_back(entry.name, entry.value);
             commands.push_back(std::move(sent));
         }

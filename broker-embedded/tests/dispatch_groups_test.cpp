@@ -42,11 +42,18 @@ TEST_F(DispatchGroupsTest, KnowsWhereQueuesBeginAndEnd) {
     send("orders", 0, "b");
     EXPECT_EQ(ask(RequestCode::get_min_offset, remoting::QueueRequest{"orders", 0}).field("offset"), "0");
     EXPECT_EQ(ask(RequestCode::get_max_offset, remoting::QueueRequest{"orders", 0}).field("offset"), "2");
-    EXPECT_EQ(ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, clock.now_ms}).field("offset"), "1");
-    EXPECT_EQ(ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, clock.now_ms + 1}).field("offset"), "2");
-    EXPECT_EQ(ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, INT64_MIN}).field("offset"), "0");
+    EXPECT_EQ(ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, clock.now_ms})
+                  .field("offset"),
+              "1");
+    EXPECT_EQ(ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, clock.now_ms + 1})
+                  .field("offset"),
+              "2");
+    EXPECT_EQ(
+        ask(RequestCode::search_offset_by_timestamp, remoting::SearchOffsetRequest{"orders", 0, INT64_MIN}).field("offset"),
+        "0");
     EXPECT_EQ(ask(RequestCode::get_max_offset, remoting::QueueRequest{"none", 0}).response(), ResponseCode::topic_not_exist);
-    EXPECT_EQ(ask(RequestCode::get_max_offset, remoting::QueueRequest{"orders", -1}).response(), ResponseCode::invalid_parameter);
+    EXPECT_EQ(ask(RequestCode::get_max_offset, remoting::QueueRequest{"orders", -1}).response(),
+              ResponseCode::invalid_parameter);
 }
 
 TEST_F(DispatchGroupsTest, RemembersPositionsAndRefusesImpossibleOnes) {
@@ -103,7 +110,8 @@ TEST_F(DispatchGroupsTest, FindsTopicsAndMessagesAfterARestart) {
     send("orders", 2, "kept");
     options.default_queues = 8;
     restart();
-    const auto route = remoting::TopicRoute::parse(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"orders"}).body).value();
+    const auto route =
+        remoting::TopicRoute::parse(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"orders"}).body).value();
     EXPECT_EQ(route.queues.at(0).read_queues, 3);
     EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("orders", 2, 0))), ElementsAre("kept"));
     EXPECT_EQ(send("orders", 2, "next").field("queueOffset"), "1");
@@ -150,11 +158,14 @@ TEST_F(DispatchGroupsTest, TellsMembersWhenTheGroupChanges) {
 TEST_F(DispatchGroupsTest, ForgetsMembersThatLeaveOrFallSilent) {
     start();
     beat(client, "c1", "stock", "orders");
-    EXPECT_EQ(ask(RequestCode::unregister_client, remoting::UnregisterRequest{"c1", "", "stock"}).response(), ResponseCode::success);
-    EXPECT_EQ(ask(RequestCode::get_consumer_list_by_group, remoting::GroupRequest{"stock"}).response(), ResponseCode::system_error);
+    EXPECT_EQ(ask(RequestCode::unregister_client, remoting::UnregisterRequest{"c1", "", "stock"}).response(),
+              ResponseCode::success);
+    EXPECT_EQ(ask(RequestCode::get_consumer_list_by_group, remoting::GroupRequest{"stock"}).response(),
+              ResponseCode::system_error);
     beat(client, "c1", "stock", "orders");
     advance(130s);
-    EXPECT_EQ(ask(RequestCode::get_consumer_list_by_group, remoting::GroupRequest{"stock"}).response(), ResponseCode::system_error);
+    EXPECT_EQ(ask(RequestCode::get_consumer_list_by_group, remoting::GroupRequest{"stock"}).response(),
+              ResponseCode::system_error);
 }
 
 TEST_F(DispatchGroupsTest, LocksAQueueForOneMemberUntilItsChannelCloses) {
@@ -186,9 +197,11 @@ TEST_F(DispatchGroupsTest, LetsAnUnrefreshedLockGoAfterSixtySeconds) {
 TEST_F(DispatchGroupsTest, ListsTopics) {
     start();
     send("orders", 0, "x");
-    EXPECT_EQ(ask(static_cast<RequestCode>(206), remoting::NoFields{}).body, R"({"brokerAddr":null,"topicList":["orders"]})");
+    EXPECT_EQ(ask(static_cast<RequestCode>(206), remoting::NoFields{}).body,
+              R"({"brokerAddr":null,"topicList":["orders"]})");
     EXPECT_THAT(ask(static_cast<RequestCode>(21), remoting::NoFields{}).body, HasSubstr(R"("topicName":"orders")"));
-    EXPECT_THAT(ask(static_cast<RequestCode>(106), remoting::NoFields{}).body, HasSubstr(R"("brokerAddrs":{"0":"10.0.0.1:10911"})"));
+    EXPECT_THAT(ask(static_cast<RequestCode>(106), remoting::NoFields{}).body,
+                HasSubstr(R"("brokerAddrs":{"0":"10.0.0.1:10911"})"));
 }
 
 TEST_F(DispatchGroupsTest, AnswersRequestsThatLackTheirFields) {
@@ -219,7 +232,8 @@ TEST_F(DispatchGroupsTest, RefusesFramesThatAreNoCommands) {
 TEST_F(DispatchGroupsTest, SurvivesRandomBytesInPlaceOfHeadersAndBodies) {
     start();
     std::string good;
-    remoting::append_request(good, remoting::SerializeType::json, RequestCode::send_message_v2, 1, send_header("orders", 0), "body");
+    remoting::append_request(good, remoting::SerializeType::json, RequestCode::send_message_v2, 1, send_header("orders", 0),
+                             "body");
     std::string batch_header;
     auto header = send_header("orders", 0);
     header.batch = true;

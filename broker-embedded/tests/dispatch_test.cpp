@@ -40,7 +40,8 @@ TEST_F(DispatchTest, AnswersAtOnceWhenDurabilityIsAsynchronous) {
 
 TEST_F(DispatchTest, AnswersInTheFormOfTheRequest) {
     start();
-    request(client, RequestCode::get_route_by_topic, 1, remoting::RouteRequest{"TBW102"}, {}, false, remoting::SerializeType::binary);
+    request(client, RequestCode::get_route_by_topic, 1, remoting::RouteRequest{"TBW102"}, {}, false,
+            remoting::SerializeType::binary);
     const Sent answer = take_one(client);
     EXPECT_EQ(answer.serialize_type, remoting::SerializeType::binary);
     EXPECT_EQ(answer.response(), ResponseCode::success);
@@ -66,7 +67,8 @@ TEST_F(DispatchTest, RefusesUnknownCodes) {
 TEST_F(DispatchTest, CreatesATopicWithTheDefaultQueueCountOnTheFirstSend) {
     options.default_queues = 5;
     start();
-    EXPECT_EQ(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"orders"}).response(), ResponseCode::topic_not_exist);
+    EXPECT_EQ(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"orders"}).response(),
+              ResponseCode::topic_not_exist);
     EXPECT_EQ(send("orders", 4, "x").response(), ResponseCode::success);
     const Sent answer = ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"orders"});
     const auto route = remoting::TopicRoute::parse(answer.body).value();
@@ -87,7 +89,8 @@ TEST_F(DispatchTest, SaysHowToMakeATopicWhenAutomaticCreationIsOff) {
     EXPECT_EQ(answer.response(), ResponseCode::topic_not_exist);
     EXPECT_THAT(answer.remark, HasSubstr("\"orders\""));
     EXPECT_THAT(answer.remark, HasSubstr("--auto-create-topics on"));
-    EXPECT_EQ(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"TBW102"}).response(), ResponseCode::topic_not_exist);
+    EXPECT_EQ(ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"TBW102"}).response(),
+              ResponseCode::topic_not_exist);
 }
 
 TEST_F(DispatchTest, TakesDeadLettersInOneQueueEvenWithoutAutomaticCreation) {
@@ -100,7 +103,9 @@ TEST_F(DispatchTest, TakesDeadLettersInOneQueueEvenWithoutAutomaticCreation) {
 
 TEST_F(DispatchTest, SendsWhatFailedTooOftenToTheDeadLetters) {
     start();
-    auto header = send_header("%RETRY%stock", 0, "DELAY\x01" "5\x02");
+    auto header = send_header("%RETRY%stock", 0,
+                              "DELAY\x01"
+                              "5\x02");
     header.reconsume_times = 17;
     EXPECT_EQ(ask(RequestCode::send_message_v2, header, "tired").response(), ResponseCode::success);
     EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("%DLQ%stock", 0, 0))), ElementsAre("tired"));
@@ -129,10 +134,16 @@ TEST_F(DispatchTest, RefusesNamesAndSizesThatNoClientMayUse) {
 
 TEST_F(DispatchTest, RefusesWhatItDoesNotOffer) {
     start();
-    const Sent delayed = send("orders", 0, "x", "DELAY\x01" "3\x02");
+    const Sent delayed = send("orders", 0, "x",
+                              "DELAY\x01"
+                              "3\x02");
     EXPECT_EQ(delayed.response(), ResponseCode::message_illegal);
     EXPECT_THAT(delayed.remark, HasSubstr("deliver_at"));
-    EXPECT_EQ(send("orders", 0, "x", "TIMER_DELIVER_MS\x01" "99\x02").response(), ResponseCode::message_illegal);
+    EXPECT_EQ(send("orders", 0, "x",
+                   "TIMER_DELIVER_MS\x01"
+                   "99\x02")
+                  .response(),
+              ResponseCode::message_illegal);
     EXPECT_EQ(send("orders", 0, "x", "TRAN_MSG\x01true\x02").response(), ResponseCode::no_permission);
     auto prepared = send_header("orders", 0);
     prepared.sys_flag = 4;
@@ -141,7 +152,9 @@ TEST_F(DispatchTest, RefusesWhatItDoesNotOffer) {
 
 TEST_F(DispatchTest, StoresWhatTheSenderSaidAndMintsAKeyWhereThereIsNone) {
     start();
-    send("orders", 2, "with", "TAGS\x01paid\x02UNIQ_KEY\x01" "0123\x02");
+    send("orders", 2, "with",
+         "TAGS\x01paid\x02UNIQ_KEY\x01"
+         "0123\x02");
     send("orders", 2, "without", "KEYS\x01k");
     const Sent pulled = ask(RequestCode::pull_message, pull_header("orders", 2, 0));
     const auto bytes = std::as_bytes(std::span{pulled.body});
@@ -153,7 +166,9 @@ TEST_F(DispatchTest, StoresWhatTheSenderSaidAndMintsAKeyWhereThereIsNone) {
     EXPECT_EQ(first.store_timestamp, clock.now_ms);
     EXPECT_EQ(first.born_host, (remoting::Host{{10, 0, 0, 2}, 4711}));
     EXPECT_EQ(first.store_host, options.advertised);
-    EXPECT_EQ(first.properties, "TAGS\x01paid\x02UNIQ_KEY\x01" "0123\x02");
+    EXPECT_EQ(first.properties,
+              "TAGS\x01paid\x02UNIQ_KEY\x01"
+              "0123\x02");
     const auto second = remoting::decode_record(bytes.subspan(remoting::peek_record_size(bytes))).value();
     const remoting::PropertiesView properties{second.properties};
     EXPECT_EQ(properties.get("KEYS"), "k");
@@ -172,7 +187,8 @@ TEST_F(DispatchTest, StoresABatchAsMessagesAndAnswersOnce) {
     EXPECT_EQ(answer.field("queueOffset"), "0");
     EXPECT_EQ(answer.field("msgId").size(), 3 * remoting::OffsetMessageId::size + 2);
     EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("orders", 1, 0))), ElementsAre("a", "b", "c"));
-    EXPECT_EQ(ask(RequestCode::send_batch_message, header, batch.substr(0, batch.size() - 1)).response(), ResponseCode::message_illegal);
+    EXPECT_EQ(ask(RequestCode::send_batch_message, header, batch.substr(0, batch.size() - 1)).response(),
+              ResponseCode::message_illegal);
     EXPECT_EQ(ask(RequestCode::send_batch_message, header, "").response(), ResponseCode::message_illegal);
 }
 
@@ -251,7 +267,9 @@ TEST_F(DispatchTest, FiltersByTagAndSleepsOnThroughUnwantedMessages) {
     request(consumer, RequestCode::pull_message, 9, pull_header("orders", 0, 2, "paid || closed"));
     send("orders", 0, "c", "TAGS\x01open\x02");
     EXPECT_THAT(take(consumer), IsEmpty());
-    send("orders", 0, "d", "TAGS\x01" "closed\x02");
+    send("orders", 0, "d",
+         "TAGS\x01"
+         "closed\x02");
     EXPECT_THAT(bodies(take_one(consumer)), ElementsAre("d"));
 }
 

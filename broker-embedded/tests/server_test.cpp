@@ -84,7 +84,9 @@ public:
         return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     }
     [[nodiscard]] const std::string& address() const { return address_; }
-    [[nodiscard]] std::uint16_t port() const { return static_cast<std::uint16_t>(std::stoi(address_.substr(address_.rfind(':') + 1))); }
+    [[nodiscard]] std::uint16_t port() const {
+        return static_cast<std::uint16_t>(std::stoi(address_.substr(address_.rfind(':') + 1)));
+    }
     [[nodiscard]] std::string errors() const {
         std::ifstream file{errors_};
         return {std::istreambuf_iterator<char>{file}, {}};
@@ -266,7 +268,8 @@ TEST(BrokerServer, ClosesConnectionsThatSpeakNoProtocol) {
     using namespace std::string_view_literals;
     for (const std::string_view bytes :
          {"GET / HTTP/1.1\r\n\r\n"sv, "\xff\xff\xff\xff\x00\x00\x00\x00"sv, "\x00\x00\x00\x00\x00\x00\x00\x00"sv,
-          "\x7f\xff\xff\xff\x00\x00\x00\x10"sv, "\x00\x00\x00\x08\x00\xff\xff\xff{}{}"sv, "\x00\x00\x00\x08\x09\x00\x00\x04{}{}"sv}) {
+          "\x7f\xff\xff\xff\x00\x00\x00\x10"sv, "\x00\x00\x00\x08\x00\xff\xff\xff{}{}"sv,
+          "\x00\x00\x00\x08\x09\x00\x00\x04{}{}"sv}) {
         Client client{broker.port()};
         client.write(bytes);
         EXPECT_EQ(client.receive(), nullptr);

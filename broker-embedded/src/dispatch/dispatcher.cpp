@@ -18,12 +18,12 @@ struct Row {
 
 // Sorted by code.
 constexpr std::array table{
-    Row{10, handle_send},           Row{11, handle_pull},          Row{14, handle_query_offset},
-    Row{15, handle_update_offset},  Row{21, handle_topic_configs}, Row{29, handle_search_offset},
-    Row{30, handle_max_offset},     Row{31, handle_min_offset},    Row{32, handle_earliest_time},
-    Row{34, handle_heartbeat},      Row{35, handle_unregister},    Row{38, handle_consumer_list},
-    Row{41, handle_lock_queues},    Row{42, handle_unlock_queues}, Row{105, handle_route},
-    Row{106, handle_cluster_info},  Row{206, handle_topic_list},   Row{310, handle_send},
+    Row{10, handle_send},          Row{11, handle_pull},          Row{14, handle_query_offset},
+    Row{15, handle_update_offset}, Row{21, handle_topic_configs}, Row{29, handle_search_offset},
+    Row{30, handle_max_offset},    Row{31, handle_min_offset},    Row{32, handle_earliest_time},
+    Row{34, handle_heartbeat},     Row{35, handle_unregister},    Row{38, handle_consumer_list},
+    Row{41, handle_lock_queues},   Row{42, handle_unlock_queues}, Row{105, handle_route},
+    Row{106, handle_cluster_info}, Row{206, handle_topic_list},   Row{310, handle_send},
     Row{320, handle_send},
 };
 static_assert(std::is_sorted(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.code < b.code; }));

@@ -56,10 +56,13 @@ std::vector<std::string> GroupTable::beat(ConnectionId connection, const Beat& b
                 known->second = wanted;
             }
         }
-        different = std::erase_if(group.subscriptions, [&](const auto& entry) {
-            return std::none_of(consumer.subscriptions.begin(), consumer.subscriptions.end(),
-                                [&](const TopicSubscription& wanted) { return wanted.topic == entry.first; });
-        }) > 0 || different;
+        different = std::erase_if(group.subscriptions,
+                                  [&](const auto& entry) {
+                                      return std::none_of(
+                                          consumer.subscriptions.begin(), consumer.subscriptions.end(),
+                                          [&](const TopicSubscription& wanted) { return wanted.topic == entry.first; });
+                                  }) > 0 ||
+                    different;
         if (different) changed.push_back(consumer.group);
     }
     return changed;

@@ -15,9 +15,9 @@ namespace hufu::broker {
 /// What a group wants of a topic.
 struct TopicSubscription {
     std::string topic;
-    std::string expression;      ///< "*" or "a || b"
+    std::string expression;  ///< "*" or "a || b"
     std::int64_t version = 0;
-    std::vector<std::int64_t> tag_codes; ///< sorted; empty: everything
+    std::vector<std::int64_t> tag_codes;  ///< sorted; empty: everything
 };
 
 /// Splits "a || b" into sorted tag codes; empty for "*", an empty text or only separators.

@@ -38,8 +38,8 @@ Beat beat_of(const remoting::Heartbeat& heartbeat) {
         group.broadcasting = consumer.message_model == remoting::MessageModel::broadcasting;
         for (const remoting::SubscriptionData& wanted : consumer.subscriptions)
             // The codes come from the expression: those that some clients send are wrong.
-            group.subscriptions.push_back(TopicSubscription{wanted.topic, wanted.expression, wanted.version,
-                                                            tag_codes_of(wanted.expression)});
+            group.subscriptions.push_back(
+                TopicSubscription{wanted.topic, wanted.expression, wanted.version, tag_codes_of(wanted.expression)});
     }
     return beat;
 }
@@ -66,7 +66,8 @@ bool parse_lock_request(DispatchState& state, const Request& request, remoting::
     std::string fault = group_name_fault(into.consumer_group);
     if (fault.empty() && into.client_id.size() > client_id_bytes_max) fault = "the clientId is too long";
     if (fault.empty() && into.queues.size() > locks_max)
-        fault = std::to_string(into.queues.size()) + " queues in one request; at most " + std::to_string(locks_max) + " are allowed";
+        fault = std::to_string(into.queues.size()) + " queues in one request; at most " + std::to_string(locks_max) +
+                " are allowed";
     if (fault.empty()) return true;
     state.refuse(request, ResponseCode::invalid_parameter, fault);
     return false;
@@ -85,8 +86,9 @@ void handle_heartbeat(DispatchState& state, const Request& request) {
     if (const std::string fault = fault_of(heartbeat); !fault.empty())
         return state.refuse(request, ResponseCode::invalid_parameter, fault);
     if (state.groups.member_count() >= state.options.members_max)
-        return state.refuse(request, ResponseCode::system_busy,
-                            "[OVERLOAD] the broker has " + std::to_string(state.options.members_max) + " group members already");
+        return state.refuse(
+            request, ResponseCode::system_busy,
+            "[OVERLOAD] the broker has " + std::to_string(state.options.members_max) + " group members already");
     for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
         if (consumer.message_model == remoting::MessageModel::broadcasting) continue;
         // The route of the retry topic must be there right after the first heartbeat: clients ask every 30 s only.
@@ -104,8 +106,8 @@ void handle_heartbeat(DispatchState& state, const Request& request) {
 void handle_unregister(DispatchState& state, const Request& request) {
     const auto header = remoting::UnregisterRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
-    const bool left = !header->consumer_group.empty() &&
-                      state.groups.leave(request.connection, header->client_id, header->consumer_group);
+    const bool left =
+        !header->consumer_group.empty() && state.groups.leave(request.connection, header->client_id, header->consumer_group);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
     state.succeed(request);
     if (left) tell_members(state, {std::string{header->consumer_group}});

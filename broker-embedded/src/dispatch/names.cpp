@@ -14,15 +14,16 @@ bool allowed(char character) noexcept {
 /// Names come from the wire and go into remarks and logs: no control characters, bounded length.
 std::string printable(std::string_view text) {
     std::string shown{text.substr(0, 140)};
-    std::replace_if(shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+    std::replace_if(
+        shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
     return shown;
 }
 
 std::string fault(std::string_view kind, std::string_view name, std::size_t length_max) {
     if (name.empty()) return std::string{kind} + " name is empty";
     if (name.size() > length_max)
-        return std::string{kind} + " \"" + printable(name) + "\" is " + std::to_string(name.size()) + " bytes long; at most " +
-               std::to_string(length_max) + " are allowed";
+        return std::string{kind} + " \"" + printable(name) + "\" is " + std::to_string(name.size()) +
+               " bytes long; at most " + std::to_string(length_max) + " are allowed";
     if (!std::all_of(name.begin(), name.end(), allowed))
         return std::string{kind} + " \"" + printable(name) + "\" has a character outside [%|a-zA-Z0-9_-]";
     return {};

@@ -16,7 +16,9 @@ inline constexpr std::size_t derived_topic_length_max = 255;  // %RETRY% and %DL
 inline constexpr std::size_t group_length_max = 120;
 
 [[nodiscard]] inline bool is_retry_topic(std::string_view topic) noexcept { return topic.starts_with(retry_prefix); }
-[[nodiscard]] inline bool is_dead_letter_topic(std::string_view topic) noexcept { return topic.starts_with(dead_letter_prefix); }
+[[nodiscard]] inline bool is_dead_letter_topic(std::string_view topic) noexcept {
+    return topic.starts_with(dead_letter_prefix);
+}
 [[nodiscard]] std::string retry_topic_of(std::string_view group);
 
 /// Empty when `topic` is a valid name, else the sentence that says what is wrong with it.

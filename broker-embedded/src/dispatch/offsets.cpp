@@ -59,22 +59,20 @@ void handle_update_offset(DispatchState& state, const Request& request) {
             return state.refuse(request, ResponseCode::invalid_parameter, fault);
         if (!commit_position(state, header.consumer_group, queue, header.commit_offset, request.now))
             return state.refuse(request, ResponseCode::invalid_parameter,
-                                "offset " + std::to_string(header.commit_offset) + " is outside of the queue, whose end is " +
-                                    std::to_string(state.log.max_offset(queue)));
+                                "offset " + std::to_string(header.commit_offset) +
+                                    " is outside of the queue, whose end is " + std::to_string(state.log.max_offset(queue)));
         state.succeed(request);
     });
 }
 
 void handle_max_offset(DispatchState& state, const Request& request) {
-    with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
-        answer_offset(state, request, state.log.max_offset(queue));
-    });
+    with_queue<remoting::QueueRequest>(
+        state, request, [&](const auto&, QueueHandle queue) { answer_offset(state, request, state.log.max_offset(queue)); });
 }
 
 void handle_min_offset(DispatchState& state, const Request& request) {
-    with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
-        answer_offset(state, request, state.log.min_offset(queue));
-    });
+    with_queue<remoting::QueueRequest>(
+        state, request, [&](const auto&, QueueHandle queue) { answer_offset(state, request, state.log.min_offset(queue)); });
 }
 
 void handle_search_offset(DispatchState& state, const Request& request) {

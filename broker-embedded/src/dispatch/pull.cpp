@@ -39,13 +39,15 @@ ReadResult read(DispatchState& state, QueueHandle queue, const ParkedPull& pull)
     state.read_bytes.clear();
     TagFilter filter;
     if (!pull.tag_codes.empty())
-        filter = [&codes = pull.tag_codes](std::int64_t code) { return std::binary_search(codes.begin(), codes.end(), code); };
+        filter = [&codes = pull.tag_codes](std::int64_t code) {
+            return std::binary_search(codes.begin(), codes.end(), code);
+        };
     const ReadResult result = state.log.read(queue, pull.offset, pull.limits, filter, state.read_bytes);
     if (result.damaged > 0) {
         const Log::QueueName name = state.log.queue_name(queue);
         state.alarm("topic \"" + std::string{name.topic} + "\" queue " + std::to_string(name.queue_id) + ": " +
-                    std::to_string(result.damaged) + " damaged record(s) before offset " + std::to_string(result.next_offset) +
-                    " were passed over; restore them from the sender");
+                    std::to_string(result.damaged) + " damaged record(s) before offset " +
+                    std::to_string(result.next_offset) + " were passed over; restore them from the sender");
     }
     return result;
 }
@@ -59,8 +61,9 @@ void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult&
     header.next_begin_offset = static_cast<std::int64_t>(result.next_offset);
     header.min_offset = static_cast<std::int64_t>(result.min_offset);
     header.max_offset = static_cast<std::int64_t>(result.max_offset);
-    remoting::CommandWriter writer{session->output, pull.serialize_type, static_cast<std::int32_t>(code_of(result.status)),
-                                   pull.opaque, remoting::flag_bit::response, remark_of(result.status)};
+    remoting::CommandWriter writer{
+        session->output, pull.serialize_type,          static_cast<std::int32_t>(code_of(result.status)),
+        pull.opaque,     remoting::flag_bit::response, remark_of(result.status)};
     header.write(writer);
     if (result.status == ReadStatus::found) {
         writer.finish({reinterpret_cast<const char*>(state.read_bytes.data()), state.read_bytes.size()});
@@ -110,8 +113,9 @@ bool read_subscription(DispatchState& state, const Request& request, const remot
     const GroupTable::Group* group = state.groups.find(header.consumer_group);
     const std::string name{header.consumer_group.substr(0, group_length_max)};
     if (group == nullptr) {
-        state.refuse(request, ResponseCode::subscription_not_exist,
-                     "group \"" + name + "\" has sent no heartbeat on this broker; send one, or put the subscription into the pull");
+        state.refuse(
+            request, ResponseCode::subscription_not_exist,
+            "group \"" + name + "\" has sent no heartbeat on this broker; send one, or put the subscription into the pull");
         return false;
     }
     const auto subscription = group->subscriptions.find(header.topic);
@@ -149,7 +153,8 @@ void handle_pull(DispatchState& state, const Request& request) {
     Session* session = state.find(request.connection);
     if (session == nullptr) return;
     if (overloaded(state, *session))
-        return state.refuse(request, ResponseCode::system_busy, "[OVERLOAD] too many unread answers; read them, then pull again");
+        return state.refuse(request, ResponseCode::system_busy,
+                            "[OVERLOAD] too many unread answers; read them, then pull again");
     pull.connection = request.connection;
     pull.opaque = request.command.opaque;
     pull.serialize_type = request.command.serialize_type;

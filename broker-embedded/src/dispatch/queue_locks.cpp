@@ -33,9 +33,8 @@ void QueueLocks::forget(ConnectionId connection) {
 
 bool QueueLocks::any_held(std::string_view group, SteadyTime now) const {
     const auto of_group = locks_.find(group);
-    return of_group != locks_.end() &&
-           std::any_of(of_group->second.begin(), of_group->second.end(),
-                       [&](const auto& entry) { return now - entry.second.refreshed <= life; });
+    return of_group != locks_.end() && std::any_of(of_group->second.begin(), of_group->second.end(),
+                                                   [&](const auto& entry) { return now - entry.second.refreshed <= life; });
 }
 
 std::size_t QueueLocks::size() const noexcept {

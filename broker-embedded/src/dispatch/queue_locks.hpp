@@ -25,7 +25,8 @@ public:
     };
 
     /// True when `client_id` holds the lock now.
-    bool lock(std::string_view group, const Queue& queue, std::string_view client_id, ConnectionId connection, SteadyTime now);
+    bool lock(std::string_view group, const Queue& queue, std::string_view client_id, ConnectionId connection,
+              SteadyTime now);
     /// Only the owner's request counts.
     void unlock(std::string_view group, const Queue& queue, std::string_view client_id);
     /// Frees what was locked over this channel.

@@ -57,7 +57,8 @@ Result<Topic*> DispatchState::create_topic(std::string_view name, std::int32_t q
                      "topic \"" + std::string{name} + "\" was not created: the broker has " +
                          std::to_string(options.topics_max) + " topics already"};
     constexpr std::int32_t perm = remoting::permission::read | remoting::permission::write;
-    const auto put = log.put_state(std::string{key_prefix}.append(name), std::to_string(queue_count) + " " + std::to_string(perm));
+    const auto put =
+        log.put_state(std::string{key_prefix}.append(name), std::to_string(queue_count) + " " + std::to_string(perm));
     if (!put) return put.error();
     return &add_topic(*this, name, queue_count, perm);
 }

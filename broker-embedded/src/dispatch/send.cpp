@@ -19,10 +19,13 @@ constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group t
 constexpr std::size_t minted_key_bytes = 1 + remoting::property::unique_key.size() + 1 + remoting::unique_key_size + 1;
 
 /// Topics a real broker keeps for itself; a message there would mean something else (TopicValidator).
-constexpr std::string_view reserved_topics[] = {
-    "SCHEDULE_TOPIC_XXXX",        "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC",          "OFFSET_MOVED_EVENT",
-    "TBW102"};
+constexpr std::string_view reserved_topics[] = {"SCHEDULE_TOPIC_XXXX",
+                                                "RMQ_SYS_TRANS_HALF_TOPIC",
+                                                "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+                                                "TRANS_CHECK_MAX_TIME_TOPIC",
+                                                "SELF_TEST_TOPIC",
+                                                "OFFSET_MOVED_EVENT",
+                                                "TBW102"};
 
 struct Refusal {
     ResponseCode code = ResponseCode::success;
@@ -54,15 +57,16 @@ Refusal read_properties(std::string_view encoded, bool delay_counts, Traits& tra
                             "this broker takes no transaction (half) messages; send through the outbox instead"};
                 } else if (name == property::timer_delay_s || name == property::timer_delay_ms ||
                            name == property::timer_deliver_ms) {
-                    return {ResponseCode::message_illegal, "property " + std::string{name} +
-                                                               ": this broker has no timers; use deliver_at of the outbox"};
+                    return {ResponseCode::message_illegal,
+                            "property " + std::string{name} + ": this broker has no timers; use deliver_at of the outbox"};
                 }
                 break;
             case 'U': traits.has_key = traits.has_key || (name == property::unique_key && !entry->value.empty()); break;
             case 'D':
                 if (name == property::delay_level && entry->value != "0" && delay_counts)
-                    return {ResponseCode::message_illegal, "property DELAY=" + std::string{entry->value.substr(0, 20)} +
-                                                               ": this broker has no delay levels; use deliver_at of the outbox"};
+                    return {ResponseCode::message_illegal,
+                            "property DELAY=" + std::string{entry->value.substr(0, 20)} +
+                                ": this broker has no delay levels; use deliver_at of the outbox"};
                 break;
             default: break;
         }
@@ -180,8 +184,8 @@ void answer_refused(DispatchState& state, const PendingSend& send, const Refusal
     Session* session = state.find(send.connection);
     if (session == nullptr || !send.answer) return;
     const std::size_t before = session->output.size();
-    remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(refusal.code), send.opaque,
-                                   remoting::flag_bit::response, refusal.remark};
+    remoting::CommandWriter writer{session->output, send.serialize_type,          static_cast<std::int32_t>(refusal.code),
+                                   send.opaque,     remoting::flag_bit::response, refusal.remark};
     writer.finish();
     state.produced(send.connection, *session, before);
 }

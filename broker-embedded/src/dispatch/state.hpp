@@ -23,10 +23,10 @@ using remoting::ResponseCode;
 struct Session {
     std::uint32_t generation = 0;
     bool open = false;
-    bool ready = false;          ///< listed in DispatchState::ready
+    bool ready = false;  ///< listed in DispatchState::ready
     remoting::Host peer;
-    std::string output;          ///< produced, not taken
-    std::uint64_t unsent = 0;    ///< produced, not written by the shell (taken or not)
+    std::string output;        ///< produced, not taken
+    std::uint64_t unsent = 0;  ///< produced, not written by the shell (taken or not)
 };
 
 /// A pull that waits for a record. What it was asked with, and until when.
@@ -58,7 +58,7 @@ struct PendingSend {
     ConnectionId connection;
     std::int32_t opaque = 0;
     remoting::SerializeType serialize_type = remoting::SerializeType::json;
-    bool answer = true;        ///< false: one-way, or answered already
+    bool answer = true;  ///< false: one-way, or answered already
     QueueHandle queue;
     std::int32_t queue_id = 0;
     std::uint64_t queue_offset = 0;
@@ -148,8 +148,8 @@ public:
     SteadyTime expiry_due{};
 
     std::int32_t next_opaque = 0;
-    std::vector<std::byte> record;     // scratch: the record being stored
-    std::vector<std::byte> read_bytes; // scratch: the records being sent
+    std::vector<std::byte> record;      // scratch: the record being stored
+    std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;
 
     Counter& messages_stored;
@@ -167,35 +167,36 @@ public:
 
 // One function per request code; the table is in dispatcher.cpp.
 
-void handle_send(DispatchState& state, const Request& request);                 // 10, 310, 320
-void handle_pull(DispatchState& state, const Request& request);                 // 11
-void handle_query_offset(DispatchState& state, const Request& request);         // 14
-void handle_update_offset(DispatchState& state, const Request& request);        // 15
-void handle_search_offset(DispatchState& state, const Request& request);        // 29
-void handle_max_offset(DispatchState& state, const Request& request);           // 30
-void handle_min_offset(DispatchState& state, const Request& request);           // 31
-void handle_earliest_time(DispatchState& state, const Request& request);        // 32
-void handle_heartbeat(DispatchState& state, const Request& request);            // 34
-void handle_unregister(DispatchState& state, const Request& request);           // 35
-void handle_consumer_list(DispatchState& state, const Request& request);        // 38
-void handle_lock_queues(DispatchState& state, const Request& request);          // 41
-void handle_unlock_queues(DispatchState& state, const Request& request);        // 42
-void handle_route(DispatchState& state, const Request& request);                // 105
-void handle_topic_configs(DispatchState& state, const Request& request);        // 21
-void handle_topic_list(DispatchState& state, const Request& request);           // 206
-void handle_cluster_info(DispatchState& state, const Request& request);         // 106
+void handle_send(DispatchState& state, const Request& request);           // 10, 310, 320
+void handle_pull(DispatchState& state, const Request& request);           // 11
+void handle_query_offset(DispatchState& state, const Request& request);   // 14
+void handle_update_offset(DispatchState& state, const Request& request);  // 15
+void handle_search_offset(DispatchState& state, const Request& request);  // 29
+void handle_max_offset(DispatchState& state, const Request& request);     // 30
+void handle_min_offset(DispatchState& state, const Request& request);     // 31
+void handle_earliest_time(DispatchState& state, const Request& request);  // 32
+void handle_heartbeat(DispatchState& state, const Request& request);      // 34
+void handle_unregister(DispatchState& state, const Request& request);     // 35
+void handle_consumer_list(DispatchState& state, const Request& request);  // 38
+void handle_lock_queues(DispatchState& state, const Request& request);    // 41
+void handle_unlock_queues(DispatchState& state, const Request& request);  // 42
+void handle_route(DispatchState& state, const Request& request);          // 105
+void handle_topic_configs(DispatchState& state, const Request& request);  // 21
+void handle_topic_list(DispatchState& state, const Request& request);     // 206
+void handle_cluster_info(DispatchState& state, const Request& request);   // 106
 
 // Called from several places.
 
-void settle_sends(DispatchState& state, const Outcome& outcome);                // send.cpp
-void serve_grown_queues(DispatchState& state, SteadyTime now);                  // pull.cpp
-void end_waits(DispatchState& state, SteadyTime now);                           // pull.cpp
-void drop_parked_pulls(DispatchState& state, ConnectionId connection);          // pull.cpp
+void settle_sends(DispatchState& state, const Outcome& outcome);        // send.cpp
+void serve_grown_queues(DispatchState& state, SteadyTime now);          // pull.cpp
+void end_waits(DispatchState& state, SteadyTime now);                   // pull.cpp
+void drop_parked_pulls(DispatchState& state, ConnectionId connection);  // pull.cpp
 /// Remembers where the group stands; false (nothing happens) when the offset is outside of the queue.
-bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset, SteadyTime now);  // offsets.cpp
-void load_positions(DispatchState& state);                                      // offsets.cpp
-bool store_positions(DispatchState& state, SteadyTime now);                     // offsets.cpp
-void load_topics(DispatchState& state);                                         // route.cpp
-void tell_members(DispatchState& state, const std::vector<std::string>& groups);// groups.cpp
+bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset,
+                     SteadyTime now);                                             // offsets.cpp
+void load_positions(DispatchState& state);                                        // offsets.cpp
+bool store_positions(DispatchState& state, SteadyTime now);                       // offsets.cpp
+void load_topics(DispatchState& state);                                           // route.cpp
+void tell_members(DispatchState& state, const std::vector<std::string>& groups);  // groups.cpp
 
 }  // namespace hufu::broker

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t room_min = 16U << 10U;
 constexpr std::size_t room_max = 256U << 10U;
 constexpr int reads_per_turn = 4;
-constexpr std::chrono::seconds partial_frame_max{60};   // a frame that takes longer is a stalled peer
+constexpr std::chrono::seconds partial_frame_max{60};  // a frame that takes longer is a stalled peer
 constexpr std::chrono::seconds unread_answers_max{60};
 constexpr std::chrono::minutes silence_max{10};
 

@@ -33,8 +33,8 @@ public:
 /// A connection. Lives on the server's thread; kept alive by its pending waits.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
-    Connection(boost::asio::io_context& io, Descriptor socket, ConnectionId id, Dispatcher& dispatcher, ConnectionOwner& owner,
-               hufu::Log& log);
+    Connection(boost::asio::io_context& io, Descriptor socket, ConnectionId id, Dispatcher& dispatcher,
+               ConnectionOwner& owner, hufu::Log& log);
 
     void start();
     /// Goes on with frames that had to wait.
@@ -65,15 +65,15 @@ private:
     ConnectionOwner& owner_;
     hufu::Log& log_;
     remoting::FrameDecoder decoder_;
-    std::size_t room_;          // size of the next read
-    bool paused_ = false;       // frames or reads wait for the dispatcher
+    std::size_t room_;     // size of the next read
+    bool paused_ = false;  // frames or reads wait for the dispatcher
     bool wait_read_ = false;
     bool wait_write_ = false;
-    std::string out_;           // taken from the dispatcher
-    std::size_t sent_ = 0;      // of out_
+    std::string out_;       // taken from the dispatcher
+    std::size_t sent_ = 0;  // of out_
     SteadyTime last_read_;
-    SteadyTime last_frame_;     // when a whole frame came last, or the present one began
-    SteadyTime last_sent_;      // when the peer took bytes last, or there was nothing to take
+    SteadyTime last_frame_;  // when a whole frame came last, or the present one began
+    SteadyTime last_sent_;   // when the peer took bytes last, or there was nothing to take
 };
 
 }  // namespace hufu::broker

@@ -5,8 +5,7 @@ namespace hufu::broker {
 std::string EmbeddedBroker::socket_path(const std::string& folder) { return folder + "/broker.sock"; }
 
 Result<std::unique_ptr<EmbeddedBroker>> EmbeddedBroker::open(ServerOptions options, Clock& clock, Random& random,
-                                                             MetricsRegistry& metrics,
-                                                             hufu::Log& log) {
+                                                             MetricsRegistry& metrics, hufu::Log& log) {
     if (options.unix_socket.empty()) options.unix_socket = socket_path(options.folder);
     auto server = Server::open(std::move(options), clock, random, metrics, log);
     if (!server) return server.error();

@@ -19,7 +19,9 @@ std::string response(std::string_view status, std::string_view type, const std::
 }  // namespace
 
 struct MetricsEndpoint::Exchange {
-    Exchange(MetricsEndpoint& of, Descriptor socket) : endpoint{of}, descriptor{of.io_, socket.release()} { ++of.exchanges_; }
+    Exchange(MetricsEndpoint& of, Descriptor socket) : endpoint{of}, descriptor{of.io_, socket.release()} {
+        ++of.exchanges_;
+    }
     ~Exchange() { --endpoint.exchanges_; }
     Exchange(const Exchange&) = delete;
     Exchange& operator=(const Exchange&) = delete;
@@ -87,7 +89,8 @@ std::string MetricsEndpoint::answer_to(const std::string& head) const {
     if (path == "/metrics") return response("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics_.text());
     if (path == "/healthz") {
         const std::string reason = unhealthy_();
-        return reason.empty() ? response("200 OK", plain, "ok\n") : response("503 Service Unavailable", plain, reason + "\n");
+        return reason.empty() ? response("200 OK", plain, "ok\n")
+                              : response("503 Service Unavailable", plain, reason + "\n");
     }
     return response("404 Not Found", plain, "only /metrics and /healthz are offered\n");
 }

@@ -119,7 +119,8 @@ struct Server::Impl final : ConnectionOwner {
 
 Result<void> Server::Impl::open() {
     if (options.listen.empty() && options.unix_socket.empty())
-        return Error{ErrorCode::invalid_argument, Disposition::reject, "nothing to listen on: name a TCP address or a Unix socket"};
+        return Error{ErrorCode::invalid_argument, Disposition::reject,
+                     "nothing to listen on: name a TCP address or a Unix socket"};
     // The port is taken before the folder is touched, and known before the first record carries it.
     std::optional<Listener> tcp;
     if (!options.listen.empty()) {
@@ -196,25 +197,25 @@ void Server::Impl::serve(std::stop_token stop) {
 void Server::Impl::wait_accept(boost::asio::posix::stream_descriptor& listening) {
     const auto index = static_cast<std::size_t>(&listening - listeners.data());
     accepting[index] = true;
-    listening.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                         [this, &listening, index](const boost::system::error_code& fault) {
-                             accepting[index] = false;
-                             if (fault || !listening.is_open()) return;
-                             for (;;) {
-                                 Accepted accepted = accept_on(listening.native_handle());
-                                 if (accepted.exhausted) {
-                                     logger.warning("out of file descriptors: new connections wait", {});
-                                     return;  // the next sweep accepts again
-                                 }
-                                 if (accepted.socket.get() < 0) break;
-                                 const ConnectionId id = dispatcher->connected(accepted.peer);
-                                 if (connections.size() <= id.slot) connections.resize(id.slot + 1);
-                                 connections[id.slot] = std::make_shared<Connection>(io, std::move(accepted.socket), id,
-                                                                                     *dispatcher, *this, logger);
-                                 connections[id.slot]->start();
-                             }
-                             wait_accept(listening);
-                         });
+    listening.async_wait(
+        boost::asio::posix::stream_descriptor::wait_read, [this, &listening, index](const boost::system::error_code& fault) {
+            accepting[index] = false;
+            if (fault || !listening.is_open()) return;
+            for (;;) {
+                Accepted accepted = accept_on(listening.native_handle());
+                if (accepted.exhausted) {
+                    logger.warning("out of file descriptors: new connections wait", {});
+                    return;  // the next sweep accepts again
+                }
+                if (accepted.socket.get() < 0) break;
+                const ConnectionId id = dispatcher->connected(accepted.peer);
+                if (connections.size() <= id.slot) connections.resize(id.slot + 1);
+                connections[id.slot] =
+                    std::make_shared<Connection>(io, std::move(accepted.socket), id, *dispatcher, *this, logger);
+                connections[id.slot]->start();
+            }
+            wait_accept(listening);
+        });
 }
 
 void Server::Impl::closed(ConnectionId connection) {
@@ -314,13 +315,15 @@ void Server::Impl::stop_serving() {
     if (endpoint) endpoint->stop();
     const auto settle = [this](const Outcome& outcome) { dispatcher->settled(outcome, now()); };
     writer->drain(settle);
-    if (!dispatcher->store_offsets()) logger.warning("consumer positions could not be stored; groups repeat their last moments", {});
+    if (!dispatcher->store_offsets())
+        logger.warning("consumer positions could not be stored; groups repeat their last moments", {});
     writer->drain(settle);
     flush_ready();
     // What the sockets did not take at once gets a moment more.
     const SteadyTime until = now() + farewell;
     const auto pending = [this] {
-        return std::any_of(connections.begin(), connections.end(), [](const auto& open) { return open && !open->drained(); });
+        return std::any_of(connections.begin(), connections.end(),
+                           [](const auto& open) { return open && !open->drained(); });
     };
     while (pending() && now() < until) io.run_one_until(until);
     for (std::size_t slot = 0; slot < connections.size(); ++slot)

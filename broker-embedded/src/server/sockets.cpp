@@ -26,12 +26,14 @@ Error system_error(const std::string& what, int number) {
     const std::string text = what + ": " + std::strerror(number);
     switch (number) {
         case EADDRINUSE:
-            return Error{ErrorCode::busy, Disposition::fatal,
-                         text + "; another process listens there: stop it, or choose another address (port 0 takes any free port)"};
+            return Error{
+                ErrorCode::busy, Disposition::fatal,
+                text + "; another process listens there: stop it, or choose another address (port 0 takes any free port)"};
         case EADDRNOTAVAIL:
             return Error{ErrorCode::invalid_argument, Disposition::reject, text + "; this machine has no such address"};
         case EACCES:
-        case EPERM: return Error{ErrorCode::permission, Disposition::fatal, text + "; choose a port above 1023 or another path"};
+        case EPERM:
+            return Error{ErrorCode::permission, Disposition::fatal, text + "; choose a port above 1023 or another path"};
         default: return Error{ErrorCode::io, Disposition::fatal, text};
     }
 }
@@ -121,14 +123,16 @@ Result<Listener> bind_tcp(std::string_view flag, const std::string& text, bool a
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
     addrinfo* found = nullptr;
-    if (const int fault = ::getaddrinfo(wanted->host.c_str(), std::to_string(wanted->port).c_str(), &hints, &found); fault != 0)
+    if (const int fault = ::getaddrinfo(wanted->host.c_str(), std::to_string(wanted->port).c_str(), &hints, &found);
+        fault != 0)
         return refuse(std::string{flag} + " \"" + text + "\": " + ::gai_strerror(fault));
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
     if (!is_loopback(addresses->ai_addr) && !allow_remote)
-        return Error{ErrorCode::permission, Disposition::reject,
-                     std::string{flag} + " \"" + text +
-                         "\" can be reached from other machines, and this broker has no access control; listen on 127.0.0.1, "
-                         "or add --allow-remote if the network is trusted"};
+        return Error{
+            ErrorCode::permission, Disposition::reject,
+            std::string{flag} + " \"" + text +
+                "\" can be reached from other machines, and this broker has no access control; listen on 127.0.0.1, "
+                "or add --allow-remote if the network is trusted"};
 
     Listener listener;
     listener.socket = Descriptor{::socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
@@ -151,8 +155,9 @@ Result<Listener> bind_unix(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path)
-        return refuse("the path of the Unix socket \"" + path + "\" has " + std::to_string(path.size()) + " bytes; at most " +
-                      std::to_string(sizeof address.sun_path - 1) + " are possible: choose a shorter folder");
+        return refuse("the path of the Unix socket \"" + path + "\" has " + std::to_string(path.size()) +
+                      " bytes; at most " + std::to_string(sizeof address.sun_path - 1) +
+                      " are possible: choose a shorter folder");
     std::memcpy(address.sun_path, path.data(), path.size());
 
     struct stat status {};

@@ -39,8 +39,8 @@ struct HostPort {
 
 struct Listener {
     Descriptor socket;
-    std::string address;        ///< "host:port" with the port in effect, or the path
-    remoting::Host host;        ///< IPv4 address and port in effect; 127.0.0.1 for IPv6 and wildcard addresses
+    std::string address;  ///< "host:port" with the port in effect, or the path
+    remoting::Host host;  ///< IPv4 address and port in effect; 127.0.0.1 for IPv6 and wildcard addresses
 };
 
 /// Binds without listening, so that the port is known before the log is open. Refuses other than loopback addresses
@@ -52,8 +52,8 @@ struct Listener {
 
 /// What `accept` saw.
 struct Accepted {
-    Descriptor socket;     ///< -1: nobody waits
-    remoting::Host peer;   ///< 127.0.0.1 for Unix and IPv6 peers
+    Descriptor socket;       ///< -1: nobody waits
+    remoting::Host peer;     ///< 127.0.0.1 for Unix and IPv6 peers
     bool exhausted = false;  ///< out of descriptors or memory: try again later
 };
 /// Non-blocking, close-on-exec, TCP_NODELAY and keep-alive set.

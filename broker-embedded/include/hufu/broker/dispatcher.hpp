@@ -21,18 +21,18 @@ namespace hufu::broker {
 struct DispatcherOptions {
     std::string cluster = "DefaultCluster";
     std::string broker_name = "hufu";
-    remoting::Host advertised{};            ///< the address in routes and message ids
+    remoting::Host advertised{};  ///< the address in routes and message ids
     bool auto_create_topics = true;
-    std::int32_t default_queues = 8;        ///< of topics made by a send; %RETRY% and %DLQ% topics have one
-    bool answer_before_durable = false;     ///< asynchronous durability: a send is answered when the log took it
+    std::int32_t default_queues = 8;     ///< of topics made by a send; %RETRY% and %DLQ% topics have one
+    bool answer_before_durable = false;  ///< asynchronous durability: a send is answered when the log took it
     std::size_t topics_max = 20'000;
-    std::size_t members_max = 50'000;       ///< group members in all
+    std::size_t members_max = 50'000;  ///< group members in all
     std::size_t parked_pulls_max = 65'536;
-    std::uint64_t unsettled_bytes_max = 8ULL << 20U;   ///< accepted and not yet durable; above it no frame is taken
-    std::uint64_t connection_output_max = 1ULL << 20U; ///< unsent answers of one connection; above it no frame is taken
-    std::uint64_t output_max = 24ULL << 20U;           ///< unsent answers in all; above it pulls are answered "busy"
-    std::chrono::milliseconds offsets_every{200};      ///< how often changed consumer positions go into the log
-    std::chrono::seconds member_silence{120};          ///< a group member that sent no heartbeat for so long is gone
+    std::uint64_t unsettled_bytes_max = 8ULL << 20U;    ///< accepted and not yet durable; above it no frame is taken
+    std::uint64_t connection_output_max = 1ULL << 20U;  ///< unsent answers of one connection; above it no frame is taken
+    std::uint64_t output_max = 24ULL << 20U;            ///< unsent answers in all; above it pulls are answered "busy"
+    std::chrono::milliseconds offsets_every{200};       ///< how often changed consumer positions go into the log
+    std::chrono::seconds member_silence{120};           ///< a group member that sent no heartbeat for so long is gone
 };
 
 /// The broker's request dispatch: topics, queues, consumer positions, groups, queue locks, waiting pulls, routes.

@@ -17,8 +17,7 @@ namespace hufu::broker {
 class EmbeddedBroker {
 public:
     static Result<std::unique_ptr<EmbeddedBroker>> open(ServerOptions options, Clock& clock, Random& random,
-                                                        MetricsRegistry& metrics,
-                                                        hufu::Log& log);
+                                                        MetricsRegistry& metrics, hufu::Log& log);
     ~EmbeddedBroker();
     EmbeddedBroker(const EmbeddedBroker&) = delete;
     EmbeddedBroker& operator=(const EmbeddedBroker&) = delete;

@@ -22,15 +22,15 @@ enum class Durability : std::uint8_t {
 
 /// What a broker needs to know. A plain value; `Server::open` checks it.
 struct ServerOptions {
-    std::string folder;                  ///< where the log lives; created when missing
-    std::string listen = {};             ///< "host:port" (port 0: any free one), empty: no TCP
-    std::string unix_socket = {};        ///< path of a Unix stream socket, empty: none
-    std::string advertise = {};          ///< "IPv4:port" that clients are told, empty: what it listens on
-    bool allow_remote = false;           ///< without it, listening beyond the loopback interface is refused
+    std::string folder;            ///< where the log lives; created when missing
+    std::string listen = {};       ///< "host:port" (port 0: any free one), empty: no TCP
+    std::string unix_socket = {};  ///< path of a Unix stream socket, empty: none
+    std::string advertise = {};    ///< "IPv4:port" that clients are told, empty: what it listens on
+    bool allow_remote = false;     ///< without it, listening beyond the loopback interface is refused
     Durability durability = Durability::sync;
-    bool auto_create_topics = true;      ///< a send to a missing topic makes it
-    std::uint32_t default_queues = 8;    ///< queues of topics made by a send
-    std::string metrics_listen = {};     ///< "host:port" for /metrics and /healthz, empty: none
+    bool auto_create_topics = true;    ///< a send to a missing topic makes it
+    std::uint32_t default_queues = 8;  ///< queues of topics made by a send
+    std::string metrics_listen = {};   ///< "host:port" for /metrics and /healthz, empty: none
 };
 
 /// A running broker. `open` recovers the log and listens; `run` serves until a stop is asked for.
@@ -43,8 +43,8 @@ struct ServerOptions {
 /// `permission`, `invalid_argument`. Nothing is left behind but the folder.
 class Server {
 public:
-    static Result<std::unique_ptr<Server>> open(ServerOptions options, Clock& clock, Random& random, MetricsRegistry& metrics,
-                                               hufu::Log& log);
+    static Result<std::unique_ptr<Server>> open(ServerOptions options, Clock& clock, Random& random,
+                                                MetricsRegistry& metrics, hufu::Log& log);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

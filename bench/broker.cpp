@@ -29,7 +29,7 @@ struct Options {
     int rounds = 5;
     std::size_t connections = 1;
     std::size_t async_window = 16'384;
-    int spin_us = 50;
+    int spin_us = 0;
     std::vector<std::string> only = {};
 };
 
@@ -364,7 +364,7 @@ int main(int argc, char** argv) {
     app.add_option("--rounds", options.rounds, "publish legs per case")->check(CLI::Range(1, 99));
     app.add_option("--connections", options.connections, "connections of the load")->check(CLI::Range(1, 64));
     app.add_option("--async-window", options.async_window, "requests in flight of publish_async")->check(CLI::Range(256, 1 << 20));
-    app.add_option("--spin-us", options.spin_us, "how long the load looks for answers before it sleeps")->check(CLI::Range(0, 100'000));
+    app.add_option("--spin-us", options.spin_us, "how long the load looks for answers before it sleeps; on few cores it then takes time from the broker")->check(CLI::Range(0, 100'000));
     app.add_option("--only", options.only, "cases to run, separated by commas")->delimiter(',');
     app.add_option("--dir", options.folder, "folder for logs, on the disk to be measured (a new one in /var/tmp)");
     app.add_option("--broker", options.broker, "the hufu-broker program (beside this one)");

@@ -14,7 +14,22 @@ namespace {
 
 namespace json = boost::json;
 
-json::value optional_number(const std::optional<double>& value) { return value ? json::value(*value) : json::value(nullptr); }
+std::string quoted(std::string_view text) { return json::serialize(json::string{text}); }
+
+/// Plain decimals: json::serialize writes 1.5E1.
+std::string number(const std::optional<double>& value) {
+    if (!value) {
+        return "null";
+    }
+    char text[40];
+    std::snprintf(text, sizeof text, "%.4f", *value);
+    std::string trimmed = text;
+    trimmed.erase(trimmed.find_last_not_of('0') + 1);
+    if (trimmed.back() == '.') {
+        trimmed.pop_back();
+    }
+    return trimmed;
+}
 
 std::optional<double> over(double ours, const std::optional<double>& other) {
     return other && *other > 0 ? std::optional{ours / *other} : std::nullopt;
@@ -50,25 +65,21 @@ std::string result_json(std::string_view bench, const std::vector<ResultRow>& ro
     cpu_set_t cores;
     CPU_ZERO(&cores);
     ::sched_getaffinity(0, sizeof cores, &cores);
-    json::object machine{{"cpu", fact("/proc/cpuinfo", "model name")},
-                         {"cores", CPU_COUNT(&cores)},
-                         {"memory", fact("/proc/meminfo", "MemTotal")},
-                         {"kernel", std::string{system.sysname} + " " + system.release}};
+    std::string out = "{\"bench\":" + quoted(bench) + ",\"machine\":{\"cpu\":" + quoted(fact("/proc/cpuinfo", "model name")) +
+                      ",\"cores\":" + std::to_string(CPU_COUNT(&cores)) + ",\"memory\":" + quoted(fact("/proc/meminfo", "MemTotal")) +
+                      ",\"kernel\":" + quoted(std::string{system.sysname} + " " + system.release);
     for (const auto& [name, value] : facts) {
-        machine.emplace(name, value);
+        out += "," + quoted(name) + ":" + quoted(value);
     }
-    json::array list;
+    out += "},\"rows\":[";
     for (const ResultRow& row : rows) {
-        list.push_back(json::object{{"case", row.name},
-                                    {"unit", row.unit},
-                                    {"ours", row.ours},
-                                    {"other", optional_number(row.other)},
-                                    {"other_name", row.other_name.empty() ? json::value(nullptr) : json::value(row.other_name)},
-                                    {"ratio", optional_number(over(row.ours, row.other))},
-                                    {"limit", optional_number(row.limit)},
-                                    {"of_limit", optional_number(over(row.ours, row.limit))}});
+        out += out.back() == '[' ? "" : ",";
+        out += "{\"case\":" + quoted(row.name) + ",\"unit\":" + quoted(row.unit) + ",\"ours\":" + number(row.ours) +
+               ",\"other\":" + number(row.other) + ",\"other_name\":" + (row.other_name.empty() ? "null" : quoted(row.other_name)) +
+               ",\"ratio\":" + number(over(row.ours, row.other)) + ",\"limit\":" + number(row.limit) +
+               ",\"of_limit\":" + number(over(row.ours, row.limit)) + "}";
     }
-    return json::serialize(json::object{{"bench", json::string{bench}}, {"machine", std::move(machine)}, {"rows", std::move(list)}});
+    return out + "]}";
 }
 
 std::string result_table(const std::vector<ResultRow>& rows) {

@@ -59,7 +59,7 @@ std::string order_body(std::uint64_t number, std::size_t skus) {
            R"(","quantity":)" + std::to_string(1 + number % 3) + "}";
 }
 
-Load::Load(LoadOptions options, LedgerWriter& ledger) : options_{options}, ledger_{ledger}, running_{options.connections} {
+Load::Load(LoadOptions options, LedgerWriter& ledger) : options_{options}, ledger_{ledger}, next_{options.first}, accepted_{options.first}, running_{options.connections} {
     for (std::size_t i = 0; i < options_.connections; ++i) {
         threads_.emplace_back([this](std::stop_token stop) {
             try {
@@ -82,7 +82,7 @@ void Load::run(std::stop_token stop) {
     const std::chrono::duration<double> between{1.0 / options_.orders_per_second};
     Customer customer{options_.port, stop, in_doubt_};
     for (std::uint64_t number = next_++; number < options_.orders && !stop.stop_requested(); number = next_++) {
-        clock.sleep_until(start + std::chrono::duration_cast<std::chrono::nanoseconds>(between * static_cast<double>(number)), stop);
+        clock.sleep_until(start + std::chrono::duration_cast<std::chrono::nanoseconds>(between * static_cast<double>(number - options_.first)), stop);
         serve(customer, number);
     }
 }

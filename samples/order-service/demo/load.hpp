@@ -19,7 +19,8 @@ namespace shop::demo {
 
 struct LoadOptions {
     std::uint16_t port = 0;
-    std::uint64_t orders = 0;
+    std::uint64_t first = 0;   ///< number of the first order
+    std::uint64_t orders = 0;  ///< number after the last one
     double orders_per_second = 250;
     std::size_t connections = 8;
     std::size_t skus = 50;
@@ -42,6 +43,7 @@ public:
     Load(const Load&) = delete;
     Load& operator=(const Load&) = delete;
 
+    /// Orders accepted, those before `first` included.
     [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_; }
     [[nodiscard]] bool finished() const noexcept { return running_ == 0; }
     /// Requests whose answer was lost and that were repeated.
@@ -57,8 +59,8 @@ private:
 
     LoadOptions options_;
     LedgerWriter& ledger_;
-    std::atomic<std::uint64_t> next_{0};
-    std::atomic<std::uint64_t> accepted_{0};
+    std::atomic<std::uint64_t> next_;
+    std::atomic<std::uint64_t> accepted_;
     std::atomic<std::uint64_t> in_doubt_{0};
     std::atomic<std::uint64_t> replayed_{0};
     std::atomic<std::size_t> running_{0};

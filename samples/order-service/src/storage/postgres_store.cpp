@@ -42,8 +42,10 @@ public:
     Rows run(std::string_view sql, std::initializer_list<Value> values) override {
         std::vector<std::string> parameters;
         for (const auto& value : values) parameters.push_back(value.text());
-        const auto result =
-            tx_.exec_params(std::string{sql}, pqxx::prepare::make_dynamic_params(parameters.begin(), parameters.end()));
+        // Defined once per connection; pqxx passes over a definition that it knows.
+        const auto name = "shop_" + std::to_string(std::hash<std::string_view>{}(sql));
+        tx_.conn().prepare(name, std::string{sql});
+        const auto result = tx_.exec_prepared(name, pqxx::prepare::make_dynamic_params(parameters.begin(), parameters.end()));
         Rows rows;
         rows.reserve(static_cast<std::size_t>(result.size()));
         for (const auto& row : result) {

@@ -48,13 +48,16 @@ public:
     explicit Bench(Options options) : options_{std::move(options)} {}
 
     Result<Outcome> run() {
-        for (const auto step : {&Bench::start, &Bench::idle_memory, &Bench::publish, &Bench::loaded_memory, &Bench::recovery}) {
+        for (const auto step :
+             {&Bench::start, &Bench::idle_memory, &Bench::publish, &Bench::loaded_memory, &Bench::recovery}) {
             if (auto done = (this->*step)(); !done) {
                 return done.error();
             }
         }
-        outcome_.rows.push_back({.name = "acknowledged_not_stored", .unit = "messages", .ours = static_cast<double>(outcome_.lost)});
-        outcome_.rows.push_back({.name = "stored_not_sent", .unit = "messages", .ours = static_cast<double>(outcome_.invented)});
+        outcome_.rows.push_back(
+            {.name = "acknowledged_not_stored", .unit = "messages", .ours = static_cast<double>(outcome_.lost)});
+        outcome_.rows.push_back(
+            {.name = "stored_not_sent", .unit = "messages", .ours = static_cast<double>(outcome_.invented)});
         return std::move(outcome_);
     }
 
@@ -220,7 +223,8 @@ Result<void> Bench::publish_leg(const std::string& name, std::size_t window, std
             return checked;
         }
         if (!broker->stop()) {
-            return Error{ErrorCode::internal, Disposition::fatal, "the broker did not stop cleanly; see " + folder + ".stderr"};
+            return Error{ErrorCode::internal, Disposition::fatal,
+                         "the broker did not stop cleanly; see " + folder + ".stderr"};
         }
         auto after = probe(folder, group);
         if (!after) {
@@ -229,7 +233,8 @@ Result<void> Bench::publish_leg(const std::string& name, std::size_t window, std
         remove(folder);
         const double limit = (*before + *after) / 2;
         char line[200];
-        std::snprintf(line, sizeof line, "  %s round %d: %.0f/s, disk alone %.0f before, %.0f after; p50 %.0f us, p99 %.0f us", name.c_str(),
+        std::snprintf(line, sizeof line,
+                      "  %s round %d: %.0f/s, disk alone %.0f before, %.0f after; p50 %.0f us, p99 %.0f us", name.c_str(),
                       round + 1, result->rate(), *before, *after, result->percentile_us(0.5), result->percentile_us(0.99));
         tell(line);
         rates.push_back(result->rate());
@@ -343,7 +348,8 @@ Result<void> Bench::recovery() {
         acknowledged += client->last().acknowledged;
         sent += client->last().sent;
         if (result) {
-            return Error{ErrorCode::internal, Disposition::fatal, "the broker was to be killed under load and lived; give --store-gb less"};
+            return Error{ErrorCode::internal, Disposition::fatal,
+                         "the broker was to be killed under load and lived; give --store-gb less"};
         }
     }
     add({.name = "recovery_ms", .unit = "ms", .ours = median(std::move(times))});
@@ -363,8 +369,11 @@ int main(int argc, char** argv) {
     app.add_option("--seconds", options.seconds, "length of a publish leg")->check(CLI::PositiveNumber);
     app.add_option("--rounds", options.rounds, "publish legs per case")->check(CLI::Range(1, 99));
     app.add_option("--connections", options.connections, "connections of the load")->check(CLI::Range(1, 64));
-    app.add_option("--async-window", options.async_window, "requests in flight of publish_async")->check(CLI::Range(256, 1 << 20));
-    app.add_option("--spin-us", options.spin_us, "how long the load looks for answers before it sleeps; on few cores it then takes time from the broker")->check(CLI::Range(0, 100'000));
+    app.add_option("--async-window", options.async_window, "requests in flight of publish_async")
+        ->check(CLI::Range(256, 1 << 20));
+    app.add_option("--spin-us", options.spin_us,
+                   "how long the load looks for answers before it sleeps; on few cores it then takes time from the broker")
+        ->check(CLI::Range(0, 100'000));
     app.add_option("--only", options.only, "cases to run, separated by commas")->delimiter(',');
     app.add_option("--dir", options.folder, "folder for logs, on the disk to be measured (a new one in /var/tmp)");
     app.add_option("--broker", options.broker, "the hufu-broker program (beside this one)");
@@ -395,7 +404,9 @@ int main(int argc, char** argv) {
     }
     const bool held = outcome->lost == 0 && outcome->invented == 0;
     if (app.get_option("--json")->as<bool>()) {
-        std::puts(bench::result_json("broker", outcome->rows, {{"durability", "acknowledged after fdatasync"}, {"message_bytes", "1024"}}).c_str());
+        std::puts(bench::result_json("broker", outcome->rows,
+                                     {{"durability", "acknowledged after fdatasync"}, {"message_bytes", "1024"}})
+                      .c_str());
     } else {
         std::fputs(bench::result_table(outcome->rows).c_str(), stdout);
     }

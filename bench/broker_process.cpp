@@ -25,7 +25,8 @@ Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std
         return refuse("no pipe");
     }
     constexpr int child_ready = 3;
-    std::vector<std::string> arguments{program, "--data", folder, "--listen", "127.0.0.1:0", "--ready-fd", std::to_string(child_ready)};
+    std::vector<std::string> arguments{
+        program, "--data", folder, "--listen", "127.0.0.1:0", "--ready-fd", std::to_string(child_ready)};
     std::vector<char*> argv;
     for (std::string& argument : arguments) {
         argv.push_back(argument.data());
@@ -35,7 +36,8 @@ Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ready[1], child_ready);
     ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, (folder + ".stderr").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, (folder + ".stderr").c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                       0644);
     BrokerProcess process;
     const SteadyTime begin = system_clock().steady_now();
     const int failed = ::posix_spawn(&process.pid_, program.c_str(), &actions, nullptr, argv.data(), environ);

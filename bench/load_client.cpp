@@ -28,7 +28,9 @@ constexpr std::size_t opaque_at = 4 + 4 + 2 + 1 + 2;
 constexpr std::size_t latency_ring = 1 << 16;
 constexpr std::uint32_t opaque_mask = 0x7FFF'FFFF;
 
-Error lost(const std::string& why) { return Error{ErrorCode::unavailable, Disposition::retry, "connection to the broker: " + why}; }
+Error lost(const std::string& why) {
+    return Error{ErrorCode::unavailable, Disposition::retry, "connection to the broker: " + why};
+}
 
 void write_hex(char* into, std::uint64_t value) noexcept {
     for (int shift = 60; shift >= 0; shift -= 4) {
@@ -60,9 +62,12 @@ LoadClient::LoadClient(const LoadOptions& options) : options_{options}, sent_at_
     std::string properties;
     remoting::append_property(properties, remoting::property::unique_key, std::string(32, '0'));
     for (std::int32_t queue = 0; queue < options.queues; ++queue) {
-        remoting::SendRequest request{.producer_group = "bench", .topic = options.topic, .queue_id = queue,
+        remoting::SendRequest request{.producer_group = "bench",
+                                      .topic = options.topic,
+                                      .queue_id = queue,
                                       .born_timestamp = std::chrono::duration_cast<std::chrono::milliseconds>(
-                                                            system_clock().system_now().time_since_epoch()).count(),
+                                                            system_clock().system_now().time_since_epoch())
+                                                            .count(),
                                       .properties = properties};
         std::string frame;
         remoting::append_request(frame, remoting::SerializeType::binary, RequestCode::send_message_v2, 0, request, body);
@@ -100,7 +105,8 @@ Result<LoadClient> LoadClient::connect(std::uint16_t port, const LoadOptions& op
 /// Puts as many requests as the window allows into the output.
 void LoadClient::fill(Connection& connection) {
     const std::size_t window = std::max<std::size_t>(options_.window / connections_.size(), 1);
-    while (connection.open < window && connection.out.size() - connection.out_at < output_max && result_.sent < options_.messages_max) {
+    while (connection.open < window && connection.out.size() - connection.out_at < output_max &&
+           result_.sent < options_.messages_max) {
         const std::string& request = templates_[next_queue_];
         next_queue_ = (next_queue_ + 1) % templates_.size();
         const std::uint64_t id = next_id_++;
@@ -119,8 +125,8 @@ void LoadClient::fill(Connection& connection) {
 /// Hands as much of the output to the kernel as it takes.
 Result<void> LoadClient::flush(Connection& connection) {
     while (connection.out_at < connection.out.size()) {
-        const ssize_t count = ::send(connection.socket, connection.out.data() + connection.out_at, connection.out.size() - connection.out_at,
-                                     MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t count = ::send(connection.socket, connection.out.data() + connection.out_at,
+                                     connection.out.size() - connection.out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (count < 0) {
             if (errno == EAGAIN || errno == EINTR) {
                 break;
@@ -162,13 +168,15 @@ Result<std::size_t> LoadClient::take_answers(Connection& connection) {
             return decoded.error();
         }
         if (command_.response_code() != ResponseCode::success) {
-            return Error{ErrorCode::internal, Disposition::fatal,
-                         "the broker refused a message: " + std::to_string(command_.code) + " " + std::string{command_.remark}};
+            return Error{
+                ErrorCode::internal, Disposition::fatal,
+                "the broker refused a message: " + std::to_string(command_.code) + " " + std::string{command_.remark}};
         }
         const auto id = static_cast<std::uint32_t>(command_.opaque);
         if (options_.window == 1 || id % 64 == 0) {
             const auto took = system_clock().steady_now() - sent_at_[id % latency_ring];
-            result_.latency_us.push_back(static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+            result_.latency_us.push_back(
+                static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
         }
         ++answers;
         --connection.open;
@@ -265,7 +273,8 @@ Result<std::uint64_t> LoadClient::stored() {
         std::int64_t bounds[2] = {0, 0};
         for (const bool upper : {false, true}) {
             std::string frame;
-            remoting::append_request(frame, remoting::SerializeType::binary, upper ? RequestCode::get_max_offset : RequestCode::get_min_offset, 1,
+            remoting::append_request(frame, remoting::SerializeType::binary,
+                                     upper ? RequestCode::get_max_offset : RequestCode::get_min_offset, 1,
                                      remoting::QueueRequest{.topic = options_.topic, .queue_id = queue});
             const auto answer = ask(std::move(frame));
             if (!answer) {
@@ -292,9 +301,13 @@ Result<std::uint64_t> LoadClient::read_all() {
         for (;;) {
             std::string frame;
             remoting::append_request(frame, remoting::SerializeType::binary, RequestCode::pull_message, 1,
-                                     remoting::PullRequest{.consumer_group = "bench", .topic = options_.topic, .queue_id = queue,
-                                                           .queue_offset = next, .messages_max = 512,
-                                                           .sys_flag = remoting::pull_flag::subscription, .subscription = "*"});
+                                     remoting::PullRequest{.consumer_group = "bench",
+                                                           .topic = options_.topic,
+                                                           .queue_id = queue,
+                                                           .queue_offset = next,
+                                                           .messages_max = 512,
+                                                           .sys_flag = remoting::pull_flag::subscription,
+                                                           .subscription = "*"});
             const auto answer = ask(std::move(frame));
             if (!answer) {
                 return answer.error();
@@ -310,7 +323,8 @@ Result<std::uint64_t> LoadClient::read_all() {
             while (!bytes.empty()) {
                 const std::size_t size = remoting::peek_record_size(bytes);
                 if (size == 0 || size > bytes.size()) {
-                    return Error{ErrorCode::corrupt, Disposition::fatal, "a pull was answered with bytes that are no message"};
+                    return Error{ErrorCode::corrupt, Disposition::fatal,
+                                 "a pull was answered with bytes that are no message"};
                 }
                 bytes = bytes.subspan(size);
                 ++messages;

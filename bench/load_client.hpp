@@ -15,7 +15,7 @@ namespace hufu::bench {
 struct LoadOptions {
     std::string topic = "bench";
     std::size_t body_bytes = 1024;
-    std::size_t window = 1;           ///< requests without an answer, over all connections
+    std::size_t window = 1;  ///< requests without an answer, over all connections
     std::size_t connections = 1;
     std::int32_t queues = 8;
     std::chrono::nanoseconds duration{std::chrono::seconds{3}};
@@ -27,7 +27,7 @@ struct LoadOptions {
 struct LoadResult {
     std::uint64_t sent = 0;
     std::uint64_t acknowledged = 0;
-    double seconds = 0;               ///< first request to last answer
+    double seconds = 0;                          ///< first request to last answer
     std::vector<std::uint32_t> latency_us = {};  ///< every answer's when the window is 1, else every 64th
     [[nodiscard]] double rate() const { return seconds > 0 ? static_cast<double>(acknowledged) / seconds : 0; }
     [[nodiscard]] double percentile_us(double part);
@@ -65,7 +65,7 @@ private:
     std::size_t unique_key_at_ = 0;       // where in a template the message's id stands
     std::size_t next_queue_ = 0;
     std::uint64_t next_id_ = 1;
-    std::vector<SteadyTime> sent_at_;     // by opaque, a ring
+    std::vector<SteadyTime> sent_at_;  // by opaque, a ring
     remoting::CommandView command_;
     LoadResult result_;
 };

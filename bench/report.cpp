@@ -65,9 +65,10 @@ std::string result_json(std::string_view bench, const std::vector<ResultRow>& ro
     cpu_set_t cores;
     CPU_ZERO(&cores);
     ::sched_getaffinity(0, sizeof cores, &cores);
-    std::string out = "{\"bench\":" + quoted(bench) + ",\"machine\":{\"cpu\":" + quoted(fact("/proc/cpuinfo", "model name")) +
-                      ",\"cores\":" + std::to_string(CPU_COUNT(&cores)) + ",\"memory\":" + quoted(fact("/proc/meminfo", "MemTotal")) +
-                      ",\"kernel\":" + quoted(std::string{system.sysname} + " " + system.release);
+    std::string out =
+        "{\"bench\":" + quoted(bench) + ",\"machine\":{\"cpu\":" + quoted(fact("/proc/cpuinfo", "model name")) +
+        ",\"cores\":" + std::to_string(CPU_COUNT(&cores)) + ",\"memory\":" + quoted(fact("/proc/meminfo", "MemTotal")) +
+        ",\"kernel\":" + quoted(std::string{system.sysname} + " " + system.release);
     for (const auto& [name, value] : facts) {
         out += "," + quoted(name) + ":" + quoted(value);
     }
@@ -75,7 +76,8 @@ std::string result_json(std::string_view bench, const std::vector<ResultRow>& ro
     for (const ResultRow& row : rows) {
         out += out.back() == '[' ? "" : ",";
         out += "{\"case\":" + quoted(row.name) + ",\"unit\":" + quoted(row.unit) + ",\"ours\":" + number(row.ours) +
-               ",\"other\":" + number(row.other) + ",\"other_name\":" + (row.other_name.empty() ? "null" : quoted(row.other_name)) +
+               ",\"other\":" + number(row.other) +
+               ",\"other_name\":" + (row.other_name.empty() ? "null" : quoted(row.other_name)) +
                ",\"ratio\":" + number(over(row.ours, row.other)) + ",\"limit\":" + number(row.limit) +
                ",\"of_limit\":" + number(over(row.ours, row.limit)) + "}";
     }
@@ -88,8 +90,8 @@ std::string result_table(const std::vector<ResultRow>& rows) {
     std::snprintf(line, sizeof line, "%-24s %-12s %12s %12s %9s\n", "case", "unit", "ours", "limit", "of limit");
     out += line;
     for (const ResultRow& row : rows) {
-        std::snprintf(line, sizeof line, "%-24s %-12s %12s %12s %9s\n", row.name.c_str(), row.unit.c_str(), text_of(row.ours).c_str(),
-                      text_of(row.limit).c_str(), text_of(over(row.ours, row.limit)).c_str());
+        std::snprintf(line, sizeof line, "%-24s %-12s %12s %12s %9s\n", row.name.c_str(), row.unit.c_str(),
+                      text_of(row.ours).c_str(), text_of(row.limit).c_str(), text_of(over(row.ours, row.limit)).c_str());
         out += line;
     }
     return out;

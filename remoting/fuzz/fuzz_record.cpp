@@ -19,8 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
     }
     const auto record = decode_record(std::as_bytes(std::span{data, size}));
-    if (!record || (record->sys_flag & (sys_flag::born_host_v6 | sys_flag::store_host_v6)) != 0 || record->topic.size() > topic_bytes_max ||
-        record->body.size() > body_bytes_max || (record->topic.size() <= 127) != (data[7] == 0xA7)) {
+    if (!record || (record->sys_flag & (sys_flag::born_host_v6 | sys_flag::store_host_v6)) != 0 ||
+        record->topic.size() > topic_bytes_max || record->body.size() > body_bytes_max ||
+        (record->topic.size() <= 127) != (data[7] == 0xA7)) {
         return 0;
     }
     std::vector<std::byte> again(record_size(*record));

@@ -14,7 +14,9 @@ constexpr std::size_t overhead = fixed_size + sizeof(std::int16_t);
 
 }  // namespace
 
-std::size_t batch_entry_size(const BatchEntry& entry) noexcept { return overhead + entry.body.size() + entry.properties.size(); }
+std::size_t batch_entry_size(const BatchEntry& entry) noexcept {
+    return overhead + entry.body.size() + entry.properties.size();
+}
 
 void append_batch_entry(std::string& out, const BatchEntry& entry) {
     HUFU_ASSERT(entry.body.size() <= body_bytes_max);
@@ -51,7 +53,8 @@ Result<std::optional<BatchEntry>> BatchView::next() {
     }
     const std::size_t properties_at = fixed_size + static_cast<std::size_t>(body_size);
     const auto properties_size = load<std::int16_t>(entry.data() + properties_at);
-    if (properties_size < 0 || overhead + static_cast<std::size_t>(body_size) + static_cast<std::size_t>(properties_size) != entry.size()) {
+    if (properties_size < 0 ||
+        overhead + static_cast<std::size_t>(body_size) + static_cast<std::size_t>(properties_size) != entry.size()) {
         return broken("properties of " + std::to_string(properties_size) + " bytes do not end where their entry ends");
     }
     rest_.remove_prefix(entry.size());

@@ -113,7 +113,8 @@ void for_each_object(const json::object& object, std::string_view name, Each eac
 
 /// Enums travel as names (Java, Go) or ordinals (C++).
 template <class Enum, std::size_t Count>
-Enum enum_of(const json::object& object, std::string_view key, const std::array<std::string_view, Count>& names, Enum otherwise) {
+Enum enum_of(const json::object& object, std::string_view key, const std::array<std::string_view, Count>& names,
+             Enum otherwise) {
     const std::string text = text_of(object, key);
     for (std::size_t i = 0; i < Count; ++i) {
         if (names[i] == text || std::to_string(i) == text) {
@@ -125,9 +126,10 @@ Enum enum_of(const json::object& object, std::string_view key, const std::array<
 
 constexpr std::array<std::string_view, 3> consume_types{"CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"};
 constexpr std::array<std::string_view, 2> message_models{"BROADCASTING", "CLUSTERING"};
-constexpr std::array<std::string_view, 6> consume_froms{"CONSUME_FROM_LAST_OFFSET", "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
-                                                        "CONSUME_FROM_MIN_OFFSET",  "CONSUME_FROM_MAX_OFFSET",
-                                                        "CONSUME_FROM_FIRST_OFFSET", "CONSUME_FROM_TIMESTAMP"};
+constexpr std::array<std::string_view, 6> consume_froms{
+    "CONSUME_FROM_LAST_OFFSET",  "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
+    "CONSUME_FROM_MIN_OFFSET",   "CONSUME_FROM_MAX_OFFSET",
+    "CONSUME_FROM_FIRST_OFFSET", "CONSUME_FROM_TIMESTAMP"};
 
 /// The tags of `a || b`; none for `*`.
 std::vector<std::string_view> tags_of(std::string_view expression) {
@@ -177,8 +179,10 @@ Result<TopicRoute> TopicRoute::parse(std::string_view text) {
                                 .topic_sys_flag = number32_of(queue, "topicSysFlag")});
     });
     for_each_object(*object, "brokerDatas", [&route](const json::object& broker) {
-        BrokerData data{.cluster = text_of(broker, "cluster"), .broker_name = text_of(broker, "brokerName"), .addresses = {}};
-        if (const json::value* addresses = broker.if_contains("brokerAddrs"); addresses != nullptr && addresses->is_object()) {
+        BrokerData data{
+            .cluster = text_of(broker, "cluster"), .broker_name = text_of(broker, "brokerName"), .addresses = {}};
+        if (const json::value* addresses = broker.if_contains("brokerAddrs");
+            addresses != nullptr && addresses->is_object()) {
             for (const auto& [key, value] : addresses->get_object()) {
                 std::int64_t id = 0;
                 const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
@@ -227,8 +231,9 @@ Result<Heartbeat> Heartbeat::parse(std::string_view text) {
     if (heartbeat.client_id.empty()) {
         return broken("heartbeat: \"clientID\" is missing");
     }
-    for_each_object(*object, "producerDataSet",
-                    [&heartbeat](const json::object& producer) { heartbeat.producer_groups.push_back(text_of(producer, "groupName")); });
+    for_each_object(*object, "producerDataSet", [&heartbeat](const json::object& producer) {
+        heartbeat.producer_groups.push_back(text_of(producer, "groupName"));
+    });
     for_each_object(*object, "consumerDataSet", [&heartbeat](const json::object& consumer) {
         ConsumerData data;
         data.group = text_of(consumer, "groupName");
@@ -270,12 +275,13 @@ std::string Heartbeat::to_json() const {
                                                  {"classFilterMode", false}});
         }
         const auto name = [](std::string_view text) { return json::string{text.data(), text.size()}; };
-        consumer_set.push_back(json::object{{"groupName", consumer.group},
-                                            {"consumeType", name(consume_types[static_cast<std::size_t>(consumer.consume_type)])},
-                                            {"messageModel", name(message_models[static_cast<std::size_t>(consumer.message_model)])},
-                                            {"consumeFromWhere", name(consume_froms[static_cast<std::size_t>(consumer.from)])},
-                                            {"unitMode", false},
-                                            {"subscriptionDataSet", std::move(subscriptions)}});
+        consumer_set.push_back(
+            json::object{{"groupName", consumer.group},
+                         {"consumeType", name(consume_types[static_cast<std::size_t>(consumer.consume_type)])},
+                         {"messageModel", name(message_models[static_cast<std::size_t>(consumer.message_model)])},
+                         {"consumeFromWhere", name(consume_froms[static_cast<std::size_t>(consumer.from)])},
+                         {"unitMode", false},
+                         {"subscriptionDataSet", std::move(subscriptions)}});
     }
     return json::serialize(json::object{{"clientID", client_id},
                                         {"producerDataSet", std::move(producers)},
@@ -321,7 +327,8 @@ std::string LockRequest::to_json() const {
     for (const MessageQueue& queue : queues) {
         set.push_back(queue_to_json(queue));
     }
-    return json::serialize(json::object{{"consumerGroup", consumer_group}, {"clientId", client_id}, {"mqSet", std::move(set)}});
+    return json::serialize(
+        json::object{{"consumerGroup", consumer_group}, {"clientId", client_id}, {"mqSet", std::move(set)}});
 }
 
 Result<LockResponse> LockResponse::parse(std::string_view text) {

@@ -38,8 +38,9 @@ std::uint32_t by_tables(std::uint32_t crc, const char* bytes, std::size_t size) 
             std::memcpy(&low, bytes, 4);
             std::memcpy(&high, bytes + 4, 4);
             low ^= crc;
-            crc = tables[7][low & 0xFF] ^ tables[6][(low >> 8) & 0xFF] ^ tables[5][(low >> 16) & 0xFF] ^ tables[4][low >> 24] ^
-                  tables[3][high & 0xFF] ^ tables[2][(high >> 8) & 0xFF] ^ tables[1][(high >> 16) & 0xFF] ^ tables[0][high >> 24];
+            crc = tables[7][low & 0xFF] ^ tables[6][(low >> 8) & 0xFF] ^ tables[5][(low >> 16) & 0xFF] ^
+                  tables[4][low >> 24] ^ tables[3][high & 0xFF] ^ tables[2][(high >> 8) & 0xFF] ^
+                  tables[1][(high >> 16) & 0xFF] ^ tables[0][high >> 24];
             bytes += 8;
             size -= 8;
         }
@@ -67,7 +68,7 @@ __attribute__((target("pclmul,sse4.1"))) inline __m128i load_block(const char* b
 
 /// Continues an inverted CRC over `size` bytes: at least 64, a multiple of 16.
 __attribute__((target("pclmul,sse4.1"))) std::uint32_t by_multiplication(std::uint32_t crc, const char* bytes,
-                                                                        std::size_t size) noexcept {
+                                                                         std::size_t size) noexcept {
     const __m128i over_512 = _mm_set_epi64x(0x01'c6e4'1596, 0x01'5444'2bd4);
     const __m128i over_128 = _mm_set_epi64x(0x00'ccaa'009e, 0x01'7519'97d0);
     const __m128i over_64 = _mm_set_epi64x(0, 0x01'63cd'6124);

@@ -60,7 +60,7 @@ std::string_view to_string(ResponseCode code) noexcept {
 }
 
 namespace {
-constexpr std::array<std::string_view, 14> languages{"JAVA", "CPP",   "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY",
+constexpr std::array<std::string_view, 14> languages{"JAVA",  "CPP",  "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY",
                                                      "OTHER", "HTTP", "GO",     "PHP",    "OMS",    "RUST",   "NODE_JS"};
 constexpr std::uint8_t language_other = 7;
 }  // namespace

@@ -58,7 +58,8 @@ Error broken(std::string text) { return Error{ErrorCode::protocol, Disposition::
 /// A JSON reader that unescapes strings where they stand: unescaped text is never longer than its source.
 class JsonHeader {
 public:
-    explicit JsonHeader(std::span<char> text) noexcept : begin_{text.data()}, at_{text.data()}, end_{text.data() + text.size()} {}
+    explicit JsonHeader(std::span<char> text) noexcept
+        : begin_{text.data()}, at_{text.data()}, end_{text.data() + text.size()} {}
 
     Result<void> read(CommandView& command);
 
@@ -207,8 +208,8 @@ bool JsonHeader::string(std::string_view& value) noexcept {
 bool JsonHeader::literal(std::string_view& value) noexcept {
     skip_space();
     char* const start = at_;
-    while (at_ != end_ && ((*at_ >= '0' && *at_ <= '9') || (*at_ >= 'a' && *at_ <= 'z') || *at_ == '-' || *at_ == '+' || *at_ == '.' ||
-                           *at_ == 'E')) {
+    while (at_ != end_ && ((*at_ >= '0' && *at_ <= '9') || (*at_ >= 'a' && *at_ <= 'z') || *at_ == '-' || *at_ == '+' ||
+                           *at_ == '.' || *at_ == 'E')) {
         ++at_;
     }
     value = {start, static_cast<std::size_t>(at_ - start)};
@@ -305,7 +306,9 @@ Result<void> JsonHeader::read(CommandView& command) {
             }
             if (name == "extFields") {
                 if (!read_fields(command.fields, too_many)) {
-                    return too_many ? broken("command header: more than " + std::to_string(Fields::count_max) + " ext fields") : bad();
+                    return too_many
+                               ? broken("command header: more than " + std::to_string(Fields::count_max) + " ext fields")
+                               : bad();
                 }
             } else if (name == "code" || name == "version" || name == "opaque" || name == "flag") {
                 std::int32_t& number = name == "code"      ? command.code
@@ -316,7 +319,8 @@ Result<void> JsonHeader::read(CommandView& command) {
                     return bad();
                 }
                 if (!read_i32(value, number)) {
-                    return broken("command header: \"" + std::string{name} + "\" is \"" + std::string{value} + "\", not a 32-bit number");
+                    return broken("command header: \"" + std::string{name} + "\" is \"" + std::string{value} +
+                                  "\", not a 32-bit number");
                 }
                 code_seen = code_seen || name == "code";
             } else if (name == "language" || name == "remark") {
@@ -356,8 +360,8 @@ public:
         std::int16_t code = 0;
         std::int16_t version = 0;
         std::string_view fields;
-        if (!number(code) || !number(command.language) || !number(version) || !number(command.opaque) || !number(command.flag) ||
-            !text<std::int32_t>(command.remark) || !text<std::int32_t>(fields) || !rest_.empty()) {
+        if (!number(code) || !number(command.language) || !number(version) || !number(command.opaque) ||
+            !number(command.flag) || !text<std::int32_t>(command.remark) || !text<std::int32_t>(fields) || !rest_.empty()) {
             return broken("binary command header of wrong length: the lengths inside do not add up");
         }
         command.code = code;

@@ -18,8 +18,8 @@ void append_number(std::string& out, std::int64_t value) {
 
 }  // namespace
 
-CommandWriter::CommandWriter(std::string& out, SerializeType serialize_type, std::int32_t code, std::int32_t opaque, std::int32_t flag,
-                             std::string_view remark)
+CommandWriter::CommandWriter(std::string& out, SerializeType serialize_type, std::int32_t code, std::int32_t opaque,
+                             std::int32_t flag, std::string_view remark)
     : out_{out}, start_{out.size()}, serialize_type_{serialize_type} {
     out_.append(prefix_size, '\0');
     if (serialize_type_ == SerializeType::binary) {

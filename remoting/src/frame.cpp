@@ -51,8 +51,9 @@ Result<std::optional<Frame>> FrameDecoder::next() {
     char* const at = buffer_.get() + begin_;
     const auto length = load<std::uint32_t>(at);
     if (length < header_length_size || length > bytes_max_) {
-        return broken("frame of " + std::to_string(length) + " bytes: a frame has " + std::to_string(header_length_size) + " to " +
-                      std::to_string(bytes_max_) + "; the peer does not speak the RocketMQ remoting protocol or sends too much at once");
+        return broken("frame of " + std::to_string(length) + " bytes: a frame has " + std::to_string(header_length_size) +
+                      " to " + std::to_string(bytes_max_) +
+                      "; the peer does not speak the RocketMQ remoting protocol or sends too much at once");
     }
     // The header's length is judged before the frame is whole, so that rubbish is refused early.
     if (end_ - begin_ < length_size + header_length_size) {

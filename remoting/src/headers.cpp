@@ -8,8 +8,8 @@ namespace {
 
 Error broken(std::int32_t code, std::string_view field, const std::string& what) {
     return Error{ErrorCode::protocol, Disposition::reject,
-                 std::string{to_string(static_cast<RequestCode>(code))} + " (" + std::to_string(code) + "): field \"" + std::string{field} +
-                     "\" " + what};
+                 std::string{to_string(static_cast<RequestCode>(code))} + " (" + std::to_string(code) + "): field \"" +
+                     std::string{field} + "\" " + what};
 }
 
 /// Reads typed fields of one command; remembers the first that is missing or malformed.
@@ -89,11 +89,11 @@ char short_name(std::string_view name) noexcept {
         std::string_view name;
         char letter;
     };
-    static constexpr Pair pairs[] = {{"producerGroup", 'a'}, {"topic", 'b'},         {"defaultTopic", 'c'},
-                                     {"defaultTopicQueueNums", 'd'}, {"queueId", 'e'}, {"sysFlag", 'f'},
-                                     {"bornTimestamp", 'g'}, {"flag", 'h'},          {"properties", 'i'},
-                                     {"reconsumeTimes", 'j'}, {"unitMode", 'k'},     {"maxReconsumeTimes", 'l'},
-                                     {"batch", 'm'},         {"bname", 'n'}};
+    static constexpr Pair pairs[] = {
+        {"producerGroup", 'a'}, {"topic", 'b'},          {"defaultTopic", 'c'},  {"defaultTopicQueueNums", 'd'},
+        {"queueId", 'e'},       {"sysFlag", 'f'},        {"bornTimestamp", 'g'}, {"flag", 'h'},
+        {"properties", 'i'},    {"reconsumeTimes", 'j'}, {"unitMode", 'k'},      {"maxReconsumeTimes", 'l'},
+        {"batch", 'm'},         {"bname", 'n'}};
     for (const Pair& pair : pairs) {
         if (pair.name == name) {
             return pair.letter;
@@ -135,8 +135,9 @@ Result<SendRequest> SendRequest::decode(const CommandView& command) {
         }
     }
     if (seen != all_required) {
-        static constexpr std::string_view names[] = {"producerGroup (a)", "topic (b)",   "defaultTopic (c)",  "defaultTopicQueueNums (d)",
-                                                     "queueId (e)",       "sysFlag (f)", "bornTimestamp (g)", "flag (h)"};
+        static constexpr std::string_view names[] = {"producerGroup (a)",         "topic (b)",   "defaultTopic (c)",
+                                                     "defaultTopicQueueNums (d)", "queueId (e)", "sysFlag (f)",
+                                                     "bornTimestamp (g)",         "flag (h)"};
         for (unsigned i = 0; i < 8; ++i) {
             if ((seen & 1U << i) == 0) {
                 reader.missing(names[i]);

@@ -63,7 +63,8 @@ std::int32_t java_hash(std::string_view text) noexcept {
             i += 3;
         } else if (first >= 0xF0 && left >= 4) {
             const std::uint32_t point =
-                (((first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F)) - 0x10000) & 0xFFFFF;
+                (((first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F)) - 0x10000) &
+                0xFFFFF;
             unit(0xD800 | point >> 10);
             unit(0xDC00 | (point & 0x3FF));
             i += 4;

@@ -20,7 +20,9 @@ void store_host(std::byte* into, const Host& host) noexcept {
     store(into + host.ip.size(), host.port);
 }
 
-Error corrupt(std::string text) { return Error{ErrorCode::corrupt, Disposition::fatal, "stored message: " + std::move(text)}; }
+Error corrupt(std::string text) {
+    return Error{ErrorCode::corrupt, Disposition::fatal, "stored message: " + std::move(text)};
+}
 
 /// Takes fields off the front of a record.
 class Cursor {
@@ -117,7 +119,8 @@ std::size_t encode_record(std::span<std::byte> into, const Record& record) noexc
     return size;
 }
 
-void place_record(std::byte* record, std::int64_t physical_offset, std::int64_t queue_offset, std::int64_t store_timestamp) noexcept {
+void place_record(std::byte* record, std::int64_t physical_offset, std::int64_t queue_offset,
+                  std::int64_t store_timestamp) noexcept {
     store(record + record_offset::physical_offset, physical_offset);
     store(record + record_offset::queue_offset, queue_offset);
     store(record + record_offset::store_timestamp, store_timestamp);
@@ -151,9 +154,12 @@ Result<Record> decode_record(std::span<const std::byte> bytes) {
     std::int16_t properties_size = 0;
     if (!cursor.number(record.body_crc) || !cursor.number(record.queue_id) || !cursor.number(record.flag) ||
         !cursor.number(record.queue_offset) || !cursor.number(record.physical_offset) || !cursor.number(record.sys_flag) ||
-        !cursor.number(record.born_timestamp) || !cursor.host(record.born_host, (record.sys_flag & sys_flag::born_host_v6) != 0) ||
-        !cursor.number(record.store_timestamp) || !cursor.host(record.store_host, (record.sys_flag & sys_flag::store_host_v6) != 0) ||
-        !cursor.number(record.reconsume_times) || !cursor.number(record.prepared_transaction_offset) || !cursor.number(body_size)) {
+        !cursor.number(record.born_timestamp) ||
+        !cursor.host(record.born_host, (record.sys_flag & sys_flag::born_host_v6) != 0) ||
+        !cursor.number(record.store_timestamp) ||
+        !cursor.host(record.store_host, (record.sys_flag & sys_flag::store_host_v6) != 0) ||
+        !cursor.number(record.reconsume_times) || !cursor.number(record.prepared_transaction_offset) ||
+        !cursor.number(body_size)) {
         return corrupt("its " + std::to_string(size) + " bytes end inside the fixed fields");
     }
     if (body_size < 0 || !cursor.text(record.body, static_cast<std::size_t>(body_size))) {
@@ -171,8 +177,8 @@ Result<Record> decode_record(std::span<const std::byte> bytes) {
     }
     if (!cursor.number(properties_size) || properties_size < 0 ||
         !cursor.text(record.properties, static_cast<std::size_t>(properties_size)) || !cursor.done()) {
-        return corrupt("properties of " + std::to_string(properties_size) + " bytes do not end where its " + std::to_string(size) +
-                       " bytes end");
+        return corrupt("properties of " + std::to_string(properties_size) + " bytes do not end where its " +
+                       std::to_string(size) + " bytes end");
     }
     return record;
 }

@@ -9,7 +9,10 @@ namespace {
 
 TEST(Batch, HasTheLayoutOfTheProtocol) {
     std::string out;
-    append_batch_entry(out, {.flag = 5, .body = "hi", .properties = "a\x01" "b\x02"});
+    append_batch_entry(out, {.flag = 5,
+                             .body = "hi",
+                             .properties = "a\x01"
+                                           "b\x02"});
     constexpr std::string_view golden{
         "\x00\x00\x00\x1C\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x02"
         "hi\x00\x04"
@@ -17,7 +20,10 @@ TEST(Batch, HasTheLayoutOfTheProtocol) {
         "b\x02",
         28};
     EXPECT_EQ(out, golden);
-    EXPECT_EQ(out.size(), batch_entry_size({.flag = 5, .body = "hi", .properties = "a\x01" "b\x02"}));
+    EXPECT_EQ(out.size(), batch_entry_size({.flag = 5,
+                                            .body = "hi",
+                                            .properties = "a\x01"
+                                                          "b\x02"}));
 }
 
 TEST(Batch, WalksOverItsEntries) {

@@ -17,7 +17,8 @@ TEST(Bodies, ReadsARouteOfARealNameServerWithUnquotedKeys) {
     EXPECT_EQ(route->brokers[0].addresses.at(0), "10.0.0.1:10911");
     EXPECT_EQ(route->brokers[0].addresses.at(1), "10.0.0.3:10911");
     ASSERT_EQ(route->queues.size(), 1U);
-    EXPECT_EQ(route->queues[0], (QueueData{.broker_name = "broker-a", .read_queues = 8, .write_queues = 4, .perm = 6, .topic_sys_flag = 0}));
+    EXPECT_EQ(route->queues[0],
+              (QueueData{.broker_name = "broker-a", .read_queues = 8, .write_queues = 4, .perm = 6, .topic_sys_flag = 0}));
 }
 
 TEST(Bodies, WritesRoutesThatItReads) {
@@ -29,13 +30,14 @@ TEST(Bodies, WritesRoutesThatItReads) {
 }
 
 TEST(Bodies, HeartbeatTravels) {
-    const Heartbeat heartbeat{"c@1",
-                              {"p"},
-                              {{.group = "g",
-                                .consume_type = ConsumeType::passively,
-                                .message_model = MessageModel::clustering,
-                                .from = ConsumeFromWhere::first_offset,
-                                .subscriptions = {{.topic = "t", .expression = "a || b", .version = 17, .expression_type = "TAG"}}}}};
+    const Heartbeat heartbeat{
+        "c@1",
+        {"p"},
+        {{.group = "g",
+          .consume_type = ConsumeType::passively,
+          .message_model = MessageModel::clustering,
+          .from = ConsumeFromWhere::first_offset,
+          .subscriptions = {{.topic = "t", .expression = "a || b", .version = 17, .expression_type = "TAG"}}}}};
     const std::string json = heartbeat.to_json();
     EXPECT_NE(json.find(R"("tagsSet":["a","b"],"codeSet":[97,98])"), std::string::npos) << json;
     EXPECT_NE(json.find(R"("consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET")"), std::string::npos) << json;
@@ -54,8 +56,9 @@ TEST(Bodies, ReadsHeartbeatsOfCppAndGo) {
     EXPECT_EQ(cpp->consumers[0].subscriptions[0].expression_type, "TAG");
     EXPECT_TRUE(cpp->producer_groups.empty());
 
-    const auto go = Heartbeat::parse(R"({"clientID":"c","producerDataSet":[{"groupName":"p"}],"consumerDataSet":[{"groupName":"g",)"
-                                     R"("subscriptionDataSet":[{"topic":"t","subString":"a","codeSet":["97"],"subVersion":1}]}]})");
+    const auto go =
+        Heartbeat::parse(R"({"clientID":"c","producerDataSet":[{"groupName":"p"}],"consumerDataSet":[{"groupName":"g",)"
+                         R"("subscriptionDataSet":[{"topic":"t","subString":"a","codeSet":["97"],"subVersion":1}]}]})");
     ASSERT_TRUE(go);
     EXPECT_EQ(go->producer_groups, std::vector<std::string>{"p"});
 }

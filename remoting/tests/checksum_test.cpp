@@ -24,7 +24,8 @@ TEST(Checksum, AgreesWithZlibAtEveryLengthAndAlignment) {
     for (std::size_t size = 0; size < 700; ++size) {
         for (const std::size_t at : {0UL, 1UL, 7UL, 15UL}) {
             const auto* data = reinterpret_cast<const Bytef*>(bytes.data() + at);
-            ASSERT_EQ(remoting::crc32({bytes.data() + at, size}), ::crc32(0, data, static_cast<uInt>(size))) << size << " at " << at;
+            ASSERT_EQ(remoting::crc32({bytes.data() + at, size}), ::crc32(0, data, static_cast<uInt>(size)))
+                << size << " at " << at;
         }
     }
     EXPECT_EQ(remoting::crc32(bytes), ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), 5'000));

@@ -14,7 +14,8 @@ struct Decoded {
     Result<void> result;
 };
 
-std::unique_ptr<Decoded> decode(std::string_view header, SerializeType type = SerializeType::json, std::string_view body = {}) {
+std::unique_ptr<Decoded> decode(std::string_view header, SerializeType type = SerializeType::json,
+                                std::string_view body = {}) {
     auto decoded = std::make_unique<Decoded>(Decoded{std::string{header}, {}, {}});
     decoded->result = decode_command({type, {decoded->header.data(), decoded->header.size()}, body}, decoded->command);
     return decoded;
@@ -33,12 +34,14 @@ TEST(Command, ReadsAJavaRequest) {
     EXPECT_FALSE(d->command.is_response());
     EXPECT_EQ(d->command.body, "body");
     EXPECT_EQ(d->command.fields.get("b"), "orders");
-    EXPECT_EQ(d->command.fields.get("i"), std::string_view("KEYS\x01" "1 2\x02TAGS\x01t\x02"));
+    EXPECT_EQ(d->command.fields.get("i"), std::string_view("KEYS\x01"
+                                                           "1 2\x02TAGS\x01t\x02"));
     EXPECT_EQ(d->command.fields.get("c"), std::nullopt);
 }
 
 TEST(Command, ReadsNumbersAndBooleansAsTheCppClientSendsThem) {
-    const auto d = decode(R"({ "code" : 11 , "extFields" : { "queueId" : 3, "x":-1.5e3, "unitMode":false, "none":null } , "remark" : "" })");
+    const auto d = decode(
+        R"({ "code" : 11 , "extFields" : { "queueId" : 3, "x":-1.5e3, "unitMode":false, "none":null } , "remark" : "" })");
     ASSERT_TRUE(d->result);
     EXPECT_EQ(d->command.fields.get("queueId"), "3");
     EXPECT_EQ(d->command.fields.get("x"), "-1.5e3");
@@ -61,9 +64,10 @@ TEST(Command, UnescapesInPlace) {
 
 TEST(Command, RefusesWhatIsNoCommand) {
     for (const std::string_view header :
-         {"", "{", "[]", "null", "{}", R"({"code":1)", R"({"code":"x"})", R"({"code":99999999999})", R"({"code":1}x)", R"({"code":1,})",
-          R"({"code":1,"extFields":{"a":"b})", R"({"code":1,"extFields":{"a":{}}})", R"({"code":1,"extFields":[]})",
-          R"({"code":1,"remark":"\u12"})", R"({"code":1,"remark":"\x"})", R"({"code":1,"remark":"\)"}) {
+         {"", "{", "[]", "null", "{}", R"({"code":1)", R"({"code":"x"})", R"({"code":99999999999})", R"({"code":1}x)",
+          R"({"code":1,})", R"({"code":1,"extFields":{"a":"b})", R"({"code":1,"extFields":{"a":{}}})",
+          R"({"code":1,"extFields":[]})", R"({"code":1,"remark":"\u12"})", R"({"code":1,"remark":"\x"})",
+          R"({"code":1,"remark":"\)"}) {
         const auto d = decode(header);
         ASSERT_FALSE(d->result) << header;
         EXPECT_EQ(d->result.error().code(), ErrorCode::protocol) << header;
@@ -112,7 +116,9 @@ TEST(Command, WritesTheFrameThatItsReaderReads) {
     for (const SerializeType type : {SerializeType::json, SerializeType::binary}) {
         std::string out = "before";
         CommandWriter writer{out, type, 10, -5, flag_bit::response, "re\"mark\n"};
-        writer.field("text", "a\x01" "b\x02\\\"\x1f");
+        writer.field("text",
+                     "a\x01"
+                     "b\x02\\\"\x1f");
         writer.field("number", std::int64_t{-9'223'372'036'854'775'807 - 1});
         writer.flag("yes", true);
         writer.finish("the body");
@@ -131,7 +137,8 @@ TEST(Command, WritesTheFrameThatItsReaderReads) {
         EXPECT_EQ(language_name(command.language), "CPP");
         EXPECT_TRUE(command.is_response());
         EXPECT_EQ(command.remark, "re\"mark\n");
-        EXPECT_EQ(command.fields.get("text"), std::string_view("a\x01" "b\x02\\\"\x1f"));
+        EXPECT_EQ(command.fields.get("text"), std::string_view("a\x01"
+                                                               "b\x02\\\"\x1f"));
         EXPECT_EQ(command.fields.get("number"), "-9223372036854775808");
         EXPECT_EQ(command.fields.get("yes"), "true");
         EXPECT_EQ(command.body, "the body");

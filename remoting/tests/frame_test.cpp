@@ -28,9 +28,10 @@ std::string text(std::span<char> bytes) { return {bytes.data(), bytes.size()}; }
 
 TEST(FrameDecoder, ReadsTheLayoutOfTheProtocol) {
     // length 11 | type 1, header of 3 | "abc" | "body"
-    constexpr std::string_view bytes{"\x00\x00\x00\x0B\x01\x00\x00\x03"
-                                     "abcbody",
-                                     15};
+    constexpr std::string_view bytes{
+        "\x00\x00\x00\x0B\x01\x00\x00\x03"
+        "abcbody",
+        15};
     FrameDecoder decoder;
     feed(decoder, bytes);
     const auto frame = decoder.next();
@@ -78,12 +79,18 @@ TEST(FrameDecoder, RefusesWhatIsNoFrame) {
     append(zero, std::uint32_t{0});
     EXPECT_TRUE(refused(zero));
     EXPECT_TRUE(refused("GET / HTTP/1.1\r\n"));
-    EXPECT_TRUE(refused(std::string("\xFF\xFF\xFF\xFF\x00\x00\x00\x00", 8)));                      // length -1
-    EXPECT_TRUE(refused(std::string("\x01\x00\x00\x01\x00\x00\x00\x00", 8)));                      // one over 16 MiB
-    EXPECT_FALSE(refused(std::string("\x01\x00\x00\x00\x00\x00\x00\x00", 8)));                     // 16 MiB
-    EXPECT_TRUE(refused(std::string("\x00\x00\x00\x08\x00\x00\x00\x05" "abcd", 12)));              // header past the frame
-    EXPECT_TRUE(refused(std::string("\x00\x00\x00\x08\x02\x00\x00\x01" "abcd", 12)));              // unknown serialize type
-    EXPECT_TRUE(refused(std::string("\x00\xFF\x00\x00\x00\x10\x00\x01", 8)));                      // header over 1 MiB
+    EXPECT_TRUE(refused(std::string("\xFF\xFF\xFF\xFF\x00\x00\x00\x00", 8)));   // length -1
+    EXPECT_TRUE(refused(std::string("\x01\x00\x00\x01\x00\x00\x00\x00", 8)));   // one over 16 MiB
+    EXPECT_FALSE(refused(std::string("\x01\x00\x00\x00\x00\x00\x00\x00", 8)));  // 16 MiB
+    EXPECT_TRUE(
+        refused(std::string("\x00\x00\x00\x08\x00\x00\x00\x05"
+                            "abcd",
+                            12)));  // header past the frame
+    EXPECT_TRUE(
+        refused(std::string("\x00\x00\x00\x08\x02\x00\x00\x01"
+                            "abcd",
+                            12)));                                             // unknown serialize type
+    EXPECT_TRUE(refused(std::string("\x00\xFF\x00\x00\x00\x10\x00\x01", 8)));  // header over 1 MiB
 }
 
 TEST(FrameDecoder, DoesNotAllocateWhatALengthFieldClaims) {

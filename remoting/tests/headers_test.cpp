@@ -37,8 +37,18 @@ constexpr SerializeType both[] = {SerializeType::json, SerializeType::binary};
 
 TEST(Headers, SendTravels) {
     for (const SerializeType type : both) {
-        const SendRequest sent{.producer_group = "g", .topic = "orders", .queue_id = 3, .sys_flag = 1, .born_timestamp = 1'700'000'000'000,
-                               .flag = 9, .properties = "TAGS\x01" "a\x02", .reconsume_times_max = 5, .batch = true, .broker_name = "b"};
+        const SendRequest sent{.producer_group = "g",
+                               .topic = "orders",
+                               .queue_id = 3,
+                               .sys_flag = 1,
+                               .born_timestamp = 1'700'000'000'000,
+                               .flag = 9,
+                               .properties =
+                                   "TAGS\x01"
+                                   "a\x02",
+                               .reconsume_times_max = 5,
+                               .batch = true,
+                               .broker_name = "b"};
         const auto wire = travel(RequestCode::send_batch_message, sent, type);
         const auto read = SendRequest::decode(wire->command);
         ASSERT_TRUE(read) << read.error().text();
@@ -50,7 +60,9 @@ TEST(Headers, SendTravels) {
         EXPECT_EQ(read->sys_flag, 1);
         EXPECT_EQ(read->born_timestamp, 1'700'000'000'000);
         EXPECT_EQ(read->flag, 9);
-        EXPECT_EQ(read->properties, "TAGS\x01" "a\x02");
+        EXPECT_EQ(read->properties,
+                  "TAGS\x01"
+                  "a\x02");
         EXPECT_EQ(read->reconsume_times_max, 5);
         EXPECT_TRUE(read->batch);
         EXPECT_EQ(read->broker_name, "b");
@@ -61,9 +73,17 @@ TEST(Headers, SendTravels) {
 TEST(Headers, SendReadsTheLongNamesOfCode10Only) {
     std::string out;
     CommandWriter writer = CommandWriter::request(out, SerializeType::json, RequestCode::send_message, 1);
-    for (const auto& [name, value] : {std::pair{"producerGroup", "g"}, {"topic", "t"}, {"defaultTopic", "TBW102"},
-                                      {"defaultTopicQueueNums", "4"}, {"queueId", "2"}, {"sysFlag", "0"}, {"bornTimestamp", "5"},
-                                      {"flag", "0"}, {"properties", "x"}, {"reconsumeTimes", "0"}, {"batch", "false"}}) {
+    for (const auto& [name, value] : {std::pair{"producerGroup", "g"},
+                                      {"topic", "t"},
+                                      {"defaultTopic", "TBW102"},
+                                      {"defaultTopicQueueNums", "4"},
+                                      {"queueId", "2"},
+                                      {"sysFlag", "0"},
+                                      {"bornTimestamp", "5"},
+                                      {"flag", "0"},
+                                      {"properties", "x"},
+                                      {"reconsumeTimes", "0"},
+                                      {"batch", "false"}}) {
         writer.field(name, std::string_view{value});
     }
     writer.finish();
@@ -101,8 +121,16 @@ TEST(Headers, ErrorsNameTheField) {
 
 TEST(Headers, PullTravels) {
     for (const SerializeType type : both) {
-        const PullRequest sent{.consumer_group = "g", .topic = "t", .queue_id = 1, .queue_offset = 77, .messages_max = 64, .sys_flag = 7,
-                               .commit_offset = 70, .suspend_timeout_ms = 15'000, .subscription = "*", .sub_version = 9,
+        const PullRequest sent{.consumer_group = "g",
+                               .topic = "t",
+                               .queue_id = 1,
+                               .queue_offset = 77,
+                               .messages_max = 64,
+                               .sys_flag = 7,
+                               .commit_offset = 70,
+                               .suspend_timeout_ms = 15'000,
+                               .subscription = "*",
+                               .sub_version = 9,
                                .bytes_max = 262'144};
         const auto wire = travel(RequestCode::pull_message, sent, type);
         const auto read = PullRequest::decode(wire->command);
@@ -126,8 +154,10 @@ TEST(Headers, ResponsesTravel) {
     for (const SerializeType type : both) {
         request.serialize_type = type;
         std::string out;
-        append_response(out, request, ResponseCode::success,
-                        SendResponse{.message_id = "7F00000100002A9F0000000000000010", .queue_id = 2, .queue_offset = 11, .transaction_id = {}});
+        append_response(
+            out, request, ResponseCode::success,
+            SendResponse{
+                .message_id = "7F00000100002A9F0000000000000010", .queue_id = 2, .queue_offset = 11, .transaction_id = {}});
         const Wire wire{out};
         EXPECT_TRUE(wire.command.is_response());
         EXPECT_EQ(wire.command.opaque, 42);
@@ -138,8 +168,9 @@ TEST(Headers, ResponsesTravel) {
         EXPECT_EQ(sent->queue_offset, 11);
 
         std::string pull_out;
-        append_response(pull_out, request, ResponseCode::pull_not_found,
-                        PullResponse{.suggest_which_broker_id = 0, .next_begin_offset = 4, .min_offset = 1, .max_offset = 4});
+        append_response(
+            pull_out, request, ResponseCode::pull_not_found,
+            PullResponse{.suggest_which_broker_id = 0, .next_begin_offset = 4, .min_offset = 1, .max_offset = 4});
         const Wire pull_wire{pull_out};
         const auto pulled = PullResponse::decode(pull_wire.command);
         ASSERT_TRUE(pulled);
@@ -151,25 +182,29 @@ TEST(Headers, ResponsesTravel) {
 
 TEST(Headers, TheRareOnesTravel) {
     for (const SerializeType type : both) {
-        const auto offset = travel(RequestCode::query_consumer_offset,
-                                   QueryOffsetRequest{.consumer_group = "g", .topic = "t", .queue_id = 1, .set_zero_if_not_found = false}, type);
+        const auto offset = travel(
+            RequestCode::query_consumer_offset,
+            QueryOffsetRequest{.consumer_group = "g", .topic = "t", .queue_id = 1, .set_zero_if_not_found = false}, type);
         EXPECT_EQ(QueryOffsetRequest::decode(offset->command)->set_zero_if_not_found, false);
-        const auto update = travel(RequestCode::update_consumer_offset,
-                                   UpdateOffsetRequest{.consumer_group = "g", .topic = "t", .queue_id = 1, .commit_offset = 5}, type);
+        const auto update =
+            travel(RequestCode::update_consumer_offset,
+                   UpdateOffsetRequest{.consumer_group = "g", .topic = "t", .queue_id = 1, .commit_offset = 5}, type);
         EXPECT_EQ(UpdateOffsetRequest::decode(update->command)->commit_offset, 5);
-        const auto search =
-            travel(RequestCode::search_offset_by_timestamp, SearchOffsetRequest{.topic = "t", .queue_id = 1, .timestamp = 99, .upper = true}, type);
+        const auto search = travel(RequestCode::search_offset_by_timestamp,
+                                   SearchOffsetRequest{.topic = "t", .queue_id = 1, .timestamp = 99, .upper = true}, type);
         EXPECT_TRUE(SearchOffsetRequest::decode(search->command)->upper);
         EXPECT_EQ(SearchOffsetRequest::decode(search->command)->timestamp, 99);
-        const auto unregister = travel(RequestCode::unregister_client,
-                                       UnregisterRequest{.client_id = "c", .producer_group = {}, .consumer_group = "g"}, type);
+        const auto unregister =
+            travel(RequestCode::unregister_client,
+                   UnregisterRequest{.client_id = "c", .producer_group = {}, .consumer_group = "g"}, type);
         EXPECT_EQ(UnregisterRequest::decode(unregister->command)->client_id, "c");
         EXPECT_EQ(UnregisterRequest::decode(unregister->command)->producer_group, "");
         const auto group = travel(RequestCode::get_consumer_list_by_group, GroupRequest{.consumer_group = "g"}, type);
         EXPECT_EQ(GroupRequest::decode(group->command)->consumer_group, "g");
         const auto route = travel(RequestCode::get_route_by_topic, RouteRequest{.topic = "t"}, type);
         EXPECT_EQ(RouteRequest::decode(route->command)->topic, "t");
-        const auto reply = travel(RequestCode::heartbeat, HeartbeatResponse{.supports_v2 = false, .subscriptions_changed = true}, type);
+        const auto reply =
+            travel(RequestCode::heartbeat, HeartbeatResponse{.supports_v2 = false, .subscriptions_changed = true}, type);
         EXPECT_TRUE(HeartbeatResponse::decode(reply->command)->subscriptions_changed);
         const auto position = travel(RequestCode::get_max_offset, OffsetResponse{.offset = 12}, type);
         EXPECT_EQ(OffsetResponse::decode(position->command)->offset, 12);

@@ -13,8 +13,8 @@ TEST(Ids, HashAsJavaDoes) {
     EXPECT_EQ(java_hash("TagA"), 2598919);
     EXPECT_EQ(java_hash("hello world"), 1794106052);
     EXPECT_EQ(java_hash("polygenelubricants"), std::int32_t{-2147483647 - 1});
-    EXPECT_EQ(java_hash("\xE8\x99\x8E\xE7\xAC\xA6"), 31 * 0x864E + 0x7B26);       // 虎符
-    EXPECT_EQ(java_hash("\xF0\x9F\x98\x80"), 31 * 0xD83D + 0xDE00);               // a surrogate pair
+    EXPECT_EQ(java_hash("\xE8\x99\x8E\xE7\xAC\xA6"), 31 * 0x864E + 0x7B26);  // 虎符
+    EXPECT_EQ(java_hash("\xF0\x9F\x98\x80"), 31 * 0xD83D + 0xDE00);          // a surrogate pair
     EXPECT_EQ(java_hash("\xF0\x9F"), 31 * 0xFFFD + 31 * 0 + 0x9F) << "cut UTF-8 must not read past the end";
     EXPECT_EQ(tags_code(""), 0);
     EXPECT_LT(tags_code("polygenelubricants"), 0) << "sign-extended";

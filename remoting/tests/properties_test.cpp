@@ -11,7 +11,8 @@ TEST(Properties, TravelInTheirOrder) {
     std::string out;
     append_property(out, "KEYS", "1 2");
     append_property(out, "TAGS", "");
-    EXPECT_EQ(out, std::string_view("KEYS\x01" "1 2\x02TAGS\x01\x02"));
+    EXPECT_EQ(out, std::string_view("KEYS\x01"
+                                    "1 2\x02TAGS\x01\x02"));
     PropertiesView view{out};
     const auto keys = view.next();
     ASSERT_TRUE(keys);
@@ -24,7 +25,12 @@ TEST(Properties, TravelInTheirOrder) {
 }
 
 TEST(Properties, ReadsWhatOthersLeaveOut) {
-    constexpr std::string_view text = "\x02junk\x02\x01no name\x02" "a\x01" "1\x02" "b\x01" "2";
+    constexpr std::string_view text =
+        "\x02junk\x02\x01no name\x02"
+        "a\x01"
+        "1\x02"
+        "b\x01"
+        "2";
     PropertiesView view{text};
     EXPECT_EQ(view.get("b"), "2");
     EXPECT_EQ(view.get("c"), std::nullopt);

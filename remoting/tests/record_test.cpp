@@ -16,7 +16,9 @@ Record sample() {
     Record record;
     record.body = "hi";
     record.topic = "T";
-    record.properties = "a\x01" "b\x02";
+    record.properties =
+        "a\x01"
+        "b\x02";
     record.body_crc = body_checksum(record.body);
     record.queue_id = 1;
     record.flag = 2;
@@ -44,15 +46,15 @@ TEST(Record, HasTheLayoutOfTheCommitLog) {
         0x58, 0x93, 0x2A, 0xAC,                        // CRC-32 of "hi" without its top bit
         0,    0,    0,    1,                           // queue id
         0,    0,    0,    2,                           // flag
-        0,    0,    0,    0,    0,  0,  0,    3,       // queue offset
-        0,    0,    0,    0,    0,  0,  0,    4,       // physical offset
+        0,    0,    0,    0,    0,   0,   0,    3,     // queue offset
+        0,    0,    0,    0,    0,   0,   0,    4,     // physical offset
         0,    0,    0,    0,                           // sys flag
-        0,    0,    0,    0,    0,  0,  0,    5,       // born timestamp
-        10,   0,    0,    1,    0,  0,  0,    6,       // born host
-        0,    0,    0,    0,    0,  0,  0,    7,       // store timestamp
-        10,   0,    0,    2,    0,  0,  0x2A, 0x9F,    // store host
+        0,    0,    0,    0,    0,   0,   0,    5,     // born timestamp
+        10,   0,    0,    1,    0,   0,   0,    6,     // born host
+        0,    0,    0,    0,    0,   0,   0,    7,     // store timestamp
+        10,   0,    0,    2,    0,   0,   0x2A, 0x9F,  // store host
         0,    0,    0,    8,                           // reconsume times
-        0,    0,    0,    0,    0,  0,  0,    9,       // prepared transaction offset
+        0,    0,    0,    0,    0,   0,   0,    9,     // prepared transaction offset
         0,    0,    0,    2,    'h', 'i',              // body
         1,    'T',                                     // topic
         0,    4,    'a',  1,    'b', 2,                // properties
@@ -66,14 +68,19 @@ TEST(Record, HasTheLayoutOfTheCommitLog) {
 
 TEST(Record, ReadsWhatItWrote) {
     Record record = sample();
-    record.more_properties = "UNIQ_KEY\x01" "x\x02";
+    record.more_properties =
+        "UNIQ_KEY\x01"
+        "x\x02";
     auto bytes = encoded(record);
     bytes.resize(bytes.size() + 50);  // the next record
     const auto read = decode_record(bytes);
     ASSERT_TRUE(read) << read.error().text();
     EXPECT_EQ(read->body, "hi");
     EXPECT_EQ(read->topic, "T");
-    EXPECT_EQ(read->properties, "a\x01" "b\x02UNIQ_KEY\x01" "x\x02");
+    EXPECT_EQ(read->properties,
+              "a\x01"
+              "b\x02UNIQ_KEY\x01"
+              "x\x02");
     EXPECT_EQ(read->born_host, record.born_host);
     EXPECT_EQ(read->store_host, record.store_host);
     EXPECT_EQ(read->store_timestamp, 7);
@@ -125,7 +132,8 @@ TEST(Record, RefusesEveryCutAndEveryLie) {
         ASSERT_FALSE(read) << cut;
         EXPECT_EQ(read.error().code(), ErrorCode::corrupt);
     }
-    for (const std::size_t at : {record_offset::total_size + 3, record_offset::magic, record_offset::body_size + 3, std::size_t{90}, std::size_t{93}}) {
+    for (const std::size_t at : {record_offset::total_size + 3, record_offset::magic, record_offset::body_size + 3,
+                                 std::size_t{90}, std::size_t{93}}) {
         auto lie = bytes;
         lie[at] ^= std::byte{0x7F};
         lie.resize(400);

@@ -6,7 +6,8 @@
 
 namespace hufu::rocketmq {
 
-Cluster::Cluster(ClientOptions options, Random& random, Log& log) : options_{std::move(options)}, random_{random}, log_{log} {
+Cluster::Cluster(ClientOptions options, Random& random, Log& log)
+    : options_{std::move(options)}, random_{random}, log_{log} {
     // Clients of one host should not all start at the same name server.
     name_server_ = options_.name_servers.empty() ? 0 : random_.below(options_.name_servers.size());
 }
@@ -34,7 +35,9 @@ void Cluster::submit(SteadyTime now, const std::string& address, std::int32_t op
                      OnAnswer on_answer) {
     Peer& peer = peers_[address];
     const bool ready = peer.state == State::ready;
-    calls_.emplace(opaque, Call{.address = address, .sent = now, .deadline = deadline, .left = ready, .on_answer = std::move(on_answer)});
+    calls_.emplace(
+        opaque,
+        Call{.address = address, .sent = now, .deadline = deadline, .left = ready, .on_answer = std::move(on_answer)});
     calls_scan_ = std::min(calls_scan_, deadline);
     if (ready) {
         actions_.push_back({Action::Kind::send, address, std::move(frame)});
@@ -48,8 +51,9 @@ void Cluster::submit(SteadyTime now, const std::string& address, std::int32_t op
 
 void Cluster::lookup(SteadyTime now, const std::string& topic, OnRoute on_route) {
     const std::size_t asked = name_server_;
-    call(now, options_.name_servers[asked], remoting::RequestCode::get_route_by_topic, remoting::RouteRequest{.topic = topic}, {},
-         options_.request_timeout, [this, asked, topic, on_route = std::move(on_route)](SteadyTime at, const Answer& answer) {
+    call(now, options_.name_servers[asked], remoting::RequestCode::get_route_by_topic,
+         remoting::RouteRequest{.topic = topic}, {}, options_.request_timeout,
+         [this, asked, topic, on_route = std::move(on_route)](SteadyTime at, const Answer& answer) {
              if (answer.command == nullptr) {
                  if (name_server_ == asked) {
                      name_server_ = (asked + 1) % options_.name_servers.size();
@@ -147,8 +151,8 @@ void Cluster::received(SteadyTime now, const std::string& address, const remotin
     }
     if (!command.is_one_way() && command.request_code() != remoting::RequestCode::notify_consumer_ids_changed) {
         std::string frame;
-        remoting::append_response(frame, command, remoting::ResponseCode::request_code_not_supported, remoting::NoFields{}, {},
-                                  "this client does not serve that request");
+        remoting::append_response(frame, command, remoting::ResponseCode::request_code_not_supported, remoting::NoFields{},
+                                  {}, "this client does not serve that request");
         actions_.push_back({Action::Kind::send, address, std::move(frame)});
     }
 }
@@ -179,7 +183,8 @@ void Cluster::tick(SteadyTime now) {
         actions_.push_back({Action::Kind::close, address});
         closed(now, address,
                Error{ErrorCode::timeout, Disposition::retry,
-                     "no connection within " + std::to_string(options_.connect_timeout.count()) + " ms; is the address right and the server up?"});
+                     "no connection within " + std::to_string(options_.connect_timeout.count()) +
+                         " ms; is the address right and the server up?"});
     }
     if (calls_scan_ > now) {
         return;

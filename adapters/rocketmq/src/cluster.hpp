@@ -57,8 +57,8 @@ public:
     void want(SteadyTime now, const std::string& address);
     /// Sends a request and answers exactly once. Without a connection it waits for one and fails when connecting fails.
     template <class Header>
-    void call(SteadyTime now, const std::string& address, remoting::RequestCode code, const Header& header, std::string_view body,
-              std::chrono::milliseconds timeout, OnAnswer on_answer) {
+    void call(SteadyTime now, const std::string& address, remoting::RequestCode code, const Header& header,
+              std::string_view body, std::chrono::milliseconds timeout, OnAnswer on_answer) {
         const std::int32_t opaque = next_opaque();
         std::string frame;
         remoting::append_request(frame, serialize_type(), code, opaque, header, body);
@@ -78,7 +78,8 @@ public:
         return options_.binary_headers ? remoting::SerializeType::binary : remoting::SerializeType::json;
     }
     /// As `call`, with a frame made by the caller.
-    void submit(SteadyTime now, const std::string& address, std::int32_t opaque, std::string frame, SteadyTime deadline, OnAnswer on_answer);
+    void submit(SteadyTime now, const std::string& address, std::int32_t opaque, std::string frame, SteadyTime deadline,
+                OnAnswer on_answer);
     /// Asks the name service; `not_found` when it has no such topic. Tries the next name server after a failure.
     void lookup(SteadyTime now, const std::string& topic, OnRoute on_route);
     /// Where a broker of `route` is reached; empty without a master.
@@ -103,10 +104,10 @@ private:
     struct Peer {
         State state = State::idle;
         bool wanted = false;
-        std::uint32_t failures = 0;       // since the last answer
-        SteadyTime at{};                  // connecting: give up; idle: try again
+        std::uint32_t failures = 0;  // since the last answer
+        SteadyTime at{};             // connecting: give up; idle: try again
         SteadyTime last_received{};
-        std::vector<Waiting> waiting;     // until ready
+        std::vector<Waiting> waiting;  // until ready
     };
     struct Call {
         std::string address;

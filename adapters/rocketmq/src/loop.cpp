@@ -86,7 +86,8 @@ public:
         const auto parts = host_and_port(address_);
         if (!parts) {
             // A route may name anything. Not at once: the cluster is not ready for events while it gives orders.
-            asio::post(socket_.get_executor(), [self = shared_from_this()] { self->fail("is no address (host:port or unix:/path)"); });
+            asio::post(socket_.get_executor(),
+                       [self = shared_from_this()] { self->fail("is no address (host:port or unix:/path)"); });
             return;
         }
         error_code error;
@@ -94,16 +95,17 @@ public:
             const auto port = static_cast<std::uint16_t>(std::stoul(parts->port));
             return connect({Endpoint{asio::ip::tcp::endpoint{literal, port}}}, true);
         }
-        resolver_.async_resolve(parts->host, parts->port, [self = shared_from_this()](const error_code& failed, const auto& found) {
-            if (failed) {
-                return self->fail("cannot be resolved: " + failed.message());
-            }
-            std::vector<Endpoint> endpoints;
-            for (const auto& entry : found) {
-                endpoints.emplace_back(entry.endpoint());
-            }
-            self->connect(std::move(endpoints), true);
-        });
+        resolver_.async_resolve(parts->host, parts->port,
+                                [self = shared_from_this()](const error_code& failed, const auto& found) {
+                                    if (failed) {
+                                        return self->fail("cannot be resolved: " + failed.message());
+                                    }
+                                    std::vector<Endpoint> endpoints;
+                                    for (const auto& entry : found) {
+                                        endpoints.emplace_back(entry.endpoint());
+                                    }
+                                    self->connect(std::move(endpoints), true);
+                                });
     }
 
     void send(std::string bytes) { queued_.push_back(std::move(bytes)); }
@@ -137,22 +139,23 @@ public:
 private:
     void connect(std::vector<Endpoint> endpoints, bool tcp) {
         endpoints_ = std::move(endpoints);
-        asio::async_connect(socket_, endpoints_, [self = shared_from_this(), tcp](const error_code& failed, const Endpoint&) {
-            if (self->closed_) {
-                return;
-            }
-            if (failed) {
-                return self->fail(failed.message());
-            }
-            if (tcp) {
-                error_code ignored;
-                self->socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
-            }
-            self->up_ = true;
-            self->events_.connected(self->address_);
-            self->events_.settle();
-            self->read();
-        });
+        asio::async_connect(socket_, endpoints_,
+                            [self = shared_from_this(), tcp](const error_code& failed, const Endpoint&) {
+                                if (self->closed_) {
+                                    return;
+                                }
+                                if (failed) {
+                                    return self->fail(failed.message());
+                                }
+                                if (tcp) {
+                                    error_code ignored;
+                                    self->socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
+                                }
+                                self->up_ = true;
+                                self->events_.connected(self->address_);
+                                self->events_.settle();
+                                self->read();
+                            });
     }
 
     void read() {
@@ -160,13 +163,13 @@ private:
             return;
         }
         const auto room = decoder_.prepare(read_room);
-        socket_.async_read_some(asio::buffer(room.data(), room.size()),
-                                [self = shared_from_this()](const error_code& failed, std::size_t count) {
-                                    if (failed) {
-                                        return self->fail(failed == asio::error::eof ? "closed by the peer" : failed.message());
-                                    }
-                                    self->take(count);
-                                });
+        socket_.async_read_some(asio::buffer(room.data(), room.size()), [self = shared_from_this()](const error_code& failed,
+                                                                                                    std::size_t count) {
+            if (failed) {
+                return self->fail(failed == asio::error::eof ? "closed by the peer" : failed.message());
+            }
+            self->take(count);
+        });
     }
 
     void take(std::size_t count) {
@@ -215,7 +218,9 @@ private:
 }  // namespace
 
 Result<ClientOptions> complete(ClientOptions options, Random& random) {
-    const auto refuse = [](std::string text) { return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)}; };
+    const auto refuse = [](std::string text) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)};
+    };
     if (options.name_servers.empty()) {
         return refuse("no name server: give at least one address, such as 127.0.0.1:9876");
     }
@@ -334,7 +339,8 @@ Cluster& Loop::cluster() noexcept { return impl_->cluster; }
 
 void Loop::start(Machine& machine) {
     impl_->machine = &machine;
-    impl_->cluster.on_link([&machine](SteadyTime now, const std::string& address, bool up) { machine.link(now, address, up); });
+    impl_->cluster.on_link(
+        [&machine](SteadyTime now, const std::string& address, bool up) { machine.link(now, address, up); });
     impl_->cluster.on_request([&machine](SteadyTime now, const std::string& address, const remoting::CommandView& command) {
         machine.request(now, address, command);
     });

@@ -20,26 +20,65 @@ constexpr std::string_view undecoded = "hufu-undecoded";
 constexpr std::size_t inflated_bytes_max = 64 * 1024 * 1024;
 
 // Names with a meaning in RocketMQ (MessageConst), sorted. They are no headers of ours, neither way.
-constexpr std::array<std::string_view, 53> reserved{
-    "1ST_POP_TIME",        "ARRIVE_TIME",        "BORN_TIMESTAMP",        "BUYER_ID",
-    "CHECK_IMMUNITY_TIME_IN_SECONDS", "CLUSTER", "CONSUME_START_TIME",    "CORRECTION_FLAG",
-    "CORRELATION_ID",      "DELAY",              "DLQ_ORIGIN_MESSAGE_ID", "DLQ_ORIGIN_TOPIC",
-    "DUP_INFO",            "EXTEND_UNIQ_INFO",   "INNER_BASE",            "INNER_MULTI_DISPATCH",
-    "INNER_MULTI_QUEUE_OFFSET", "INNER_NUM",     "INSTANCE_ID",           "KEYS",
-    "MAX_OFFSET",          "MAX_RECONSUME_TIMES", "MIN_OFFSET",           "MQ2_FLAG",
-    "MSG_REGION",          "MSG_TYPE",           "ORIGIN_MESSAGE_ID",     "PGROUP",
-    "POP_CK",              "POP_CK_OFFSET",      "PROPERTY_FORWARD_QUEUE_ID", "PUSH_REPLY_TIME",
-    "REAL_QID",            "REAL_TOPIC",         "RECONSUME_TIME",        "REDIRECT",
-    "REPLY_TO_CLIENT",     "RETRY_TOPIC",        "SHARDING_KEY",          "TAGS",
-    "TIMER_DELAY_LEVEL",   "TIMER_DELAY_MS",     "TIMER_DELAY_SEC",       "TIMER_DELIVER_MS",
-    "TIMER_DEL_UNIQKEY",   "TIMER_DEQUEUE_MS",   "TIMER_ENQUEUE_MS",      "TIMER_OUT_MS",
-    "TIMER_ROLL_TIMES",    "TRACE_CONTEXT",      "TRACE_ON",              "TRANSACTION_CHECK_TIMES",
-    "TRANSFER_FLAG"};
+constexpr std::array<std::string_view, 53> reserved{"1ST_POP_TIME",
+                                                    "ARRIVE_TIME",
+                                                    "BORN_TIMESTAMP",
+                                                    "BUYER_ID",
+                                                    "CHECK_IMMUNITY_TIME_IN_SECONDS",
+                                                    "CLUSTER",
+                                                    "CONSUME_START_TIME",
+                                                    "CORRECTION_FLAG",
+                                                    "CORRELATION_ID",
+                                                    "DELAY",
+                                                    "DLQ_ORIGIN_MESSAGE_ID",
+                                                    "DLQ_ORIGIN_TOPIC",
+                                                    "DUP_INFO",
+                                                    "EXTEND_UNIQ_INFO",
+                                                    "INNER_BASE",
+                                                    "INNER_MULTI_DISPATCH",
+                                                    "INNER_MULTI_QUEUE_OFFSET",
+                                                    "INNER_NUM",
+                                                    "INSTANCE_ID",
+                                                    "KEYS",
+                                                    "MAX_OFFSET",
+                                                    "MAX_RECONSUME_TIMES",
+                                                    "MIN_OFFSET",
+                                                    "MQ2_FLAG",
+                                                    "MSG_REGION",
+                                                    "MSG_TYPE",
+                                                    "ORIGIN_MESSAGE_ID",
+                                                    "PGROUP",
+                                                    "POP_CK",
+                                                    "POP_CK_OFFSET",
+                                                    "PROPERTY_FORWARD_QUEUE_ID",
+                                                    "PUSH_REPLY_TIME",
+                                                    "REAL_QID",
+                                                    "REAL_TOPIC",
+                                                    "RECONSUME_TIME",
+                                                    "REDIRECT",
+                                                    "REPLY_TO_CLIENT",
+                                                    "RETRY_TOPIC",
+                                                    "SHARDING_KEY",
+                                                    "TAGS",
+                                                    "TIMER_DELAY_LEVEL",
+                                                    "TIMER_DELAY_MS",
+                                                    "TIMER_DELAY_SEC",
+                                                    "TIMER_DELIVER_MS",
+                                                    "TIMER_DEL_UNIQKEY",
+                                                    "TIMER_DEQUEUE_MS",
+                                                    "TIMER_ENQUEUE_MS",
+                                                    "TIMER_OUT_MS",
+                                                    "TIMER_ROLL_TIMES",
+                                                    "TRACE_CONTEXT",
+                                                    "TRACE_ON",
+                                                    "TRANSACTION_CHECK_TIMES",
+                                                    "TRANSFER_FLAG"};
 static_assert(std::is_sorted(reserved.begin(), reserved.end()));
 
 bool is_reserved(std::string_view name) noexcept {
-    return std::binary_search(reserved.begin(), reserved.end(), name) || name == "TRAN_MSG" || name == "TRAN_PREPARED_QUEUE_OFFSET" ||
-           name == "TTL" || name == "UNIQ_KEY" || name == "WAIT" || name.starts_with("__") || name == empty_headers;
+    return std::binary_search(reserved.begin(), reserved.end(), name) || name == "TRAN_MSG" ||
+           name == "TRAN_PREPARED_QUEUE_OFFSET" || name == "TTL" || name == "UNIQ_KEY" || name == "WAIT" ||
+           name.starts_with("__") || name == empty_headers;
 }
 
 Error refuse(ErrorCode code, std::string text) { return Error{code, Disposition::reject, std::move(text)}; }
@@ -116,23 +155,25 @@ std::string unpack(const remoting::Record& record, Headers& headers) {
 
 Result<void> check_limits(const Message& message, std::size_t body_bytes_max) {
     if (message.body.size() > body_bytes_max) {
-        return refuse(ErrorCode::too_large, "message for topic \"" + message.topic + "\" has a body of " + std::to_string(message.body.size()) +
-                                                " bytes: at most " + std::to_string(body_bytes_max) +
+        return refuse(ErrorCode::too_large, "message for topic \"" + message.topic + "\" has a body of " +
+                                                std::to_string(message.body.size()) + " bytes: at most " +
+                                                std::to_string(body_bytes_max) +
                                                 " are sent; put large content elsewhere and send its address");
     }
     for (const auto& [name, value] : message.headers) {
         if (is_reserved(name)) {
-            return refuse(ErrorCode::invalid_argument,
-                          "header \"" + name + "\" of topic \"" + message.topic + "\" is a property of RocketMQ itself: choose another name");
+            return refuse(ErrorCode::invalid_argument, "header \"" + name + "\" of topic \"" + message.topic +
+                                                           "\" is a property of RocketMQ itself: choose another name");
         }
         if (value.empty() && name.find(' ') != std::string::npos) {
-            return refuse(ErrorCode::invalid_argument,
-                          "header \"" + name + "\" of topic \"" + message.topic + "\" has a space in its name and no value: give it a value");
+            return refuse(ErrorCode::invalid_argument, "header \"" + name + "\" of topic \"" + message.topic +
+                                                           "\" has a space in its name and no value: give it a value");
         }
     }
     if (const std::size_t size = properties_size(message); size > remoting::properties_bytes_max) {
         return refuse(ErrorCode::too_large, "message for topic \"" + message.topic + "\" has " + std::to_string(size) +
-                                                " bytes of headers and keys: at most " + std::to_string(remoting::properties_bytes_max) +
+                                                " bytes of headers and keys: at most " +
+                                                std::to_string(remoting::properties_bytes_max) +
                                                 " travel; move some into the body");
     }
     return {};

@@ -20,13 +20,11 @@ constexpr auto deliver_early_max = std::chrono::minutes{1};
 
 Error successor_error(const Message& message) {
     return Error{ErrorCode::cancelled, Disposition::retry,
-                 "not sent: an earlier message of ordering key \"" + message.ordering_key + "\" of topic \"" + message.topic +
-                     "\" was not confirmed; publish again from that one"};
+                 "not sent: an earlier message of ordering key \"" + message.ordering_key + "\" of topic \"" +
+                     message.topic + "\" was not confirmed; publish again from that one"};
 }
 
-Error closing_error() {
-    return Error{ErrorCode::cancelled, Disposition::retry, "not sent: the publisher is closing"};
-}
+Error closing_error() { return Error{ErrorCode::cancelled, Disposition::retry, "not sent: the publisher is closing"}; }
 
 }  // namespace
 
@@ -40,7 +38,8 @@ Result<void> PublishMachine::check(const Message& message) const {
     if (message.deliver_at && *message.deliver_at > clock_.system_now() + deliver_early_max) {
         return Error{ErrorCode::unsupported, Disposition::reject,
                      "message for topic \"" + message.topic +
-                         "\" is to be delivered later: this publisher delivers at once; append it to an outbox, which keeps it until it is due"};
+                         "\" is to be delivered later: this publisher delivers at once; append it to an outbox, which keeps "
+                         "it until it is due"};
     }
     return check_limits(message, options_.body_bytes_max);
 }
@@ -145,9 +144,10 @@ void PublishMachine::look_up(SteadyTime now, Topic& topic) {
     cluster_.lookup(now, topic.name, [this, &topic](SteadyTime at, Result<remoting::TopicRoute> route) {
         if (!route && route.error().code() == ErrorCode::not_found) {
             // The broker makes the topic from the template when the first message comes.
-            cluster_.lookup(at, std::string{template_topic}, [this, &topic](SteadyTime then, Result<remoting::TopicRoute> made) {
-                looked_up(then, topic, std::move(made), true);
-            });
+            cluster_.lookup(at, std::string{template_topic},
+                            [this, &topic](SteadyTime then, Result<remoting::TopicRoute> made) {
+                                looked_up(then, topic, std::move(made), true);
+                            });
             return;
         }
         looked_up(at, topic, std::move(route), false);
@@ -162,11 +162,13 @@ void PublishMachine::looked_up(SteadyTime now, Topic& topic, Result<remoting::To
     if (!route) {
         topic.lookup_at = now + route_again;
         if (route.error().code() == ErrorCode::not_found) {
-            std::vector<Item> refused{std::make_move_iterator(topic.unrouted.begin()), std::make_move_iterator(topic.unrouted.end())};
+            std::vector<Item> refused{std::make_move_iterator(topic.unrouted.begin()),
+                                      std::make_move_iterator(topic.unrouted.end())};
             topic.unrouted.clear();
             fail(refused, topic.unrouted, PublishStatus::not_sent,
                  Error{ErrorCode::not_found, Disposition::retry,
-                       "topic \"" + topic.name + "\" does not exist and the broker makes no topics by itself: create it there"});
+                       "topic \"" + topic.name +
+                           "\" does not exist and the broker makes no topics by itself: create it there"});
         }
         return;
     }
@@ -195,7 +197,8 @@ void PublishMachine::take_queues(SteadyTime now, Topic& topic, std::vector<Queue
 
 void PublishMachine::apply_next_queues(SteadyTime now, Topic& topic) {
     // A key may move to another queue, so what is in flight lands first.
-    if (!topic.next_queues || std::any_of(topic.lanes.begin(), topic.lanes.end(), [](const Lane& lane) { return lane.in_flight > 0; })) {
+    if (!topic.next_queues ||
+        std::any_of(topic.lanes.begin(), topic.lanes.end(), [](const Lane& lane) { return lane.in_flight > 0; })) {
         return;
     }
     std::vector<Lane> before = std::exchange(topic.lanes, {});
@@ -223,14 +226,16 @@ void PublishMachine::pump(SteadyTime now, Topic& topic) {
 
 void PublishMachine::pump(SteadyTime now, Topic& topic, std::size_t index) {
     Lane& lane = topic.lanes[index];
-    while (!topic.next_queues && !lane.pending.empty() && lane.in_flight < options_.in_flight_per_queue && cluster_.ready(lane.at.address)) {
+    while (!topic.next_queues && !lane.pending.empty() && lane.in_flight < options_.in_flight_per_queue &&
+           cluster_.ready(lane.at.address)) {
         std::vector<Item> items;
         std::size_t bytes = 0;
         while (!lane.pending.empty() && items.size() < options_.batch_messages_max) {
             const Item& next = lane.pending.front();
             const Message& message = next.message();
             const bool keyed = !message.ordering_key.empty();
-            if ((keyed && lane.in_flight > 0) || lane.keyed_in_flight || (!items.empty() && (next.alone || items.back().alone)) ||
+            if ((keyed && lane.in_flight > 0) || lane.keyed_in_flight ||
+                (!items.empty() && (next.alone || items.back().alone)) ||
                 (!items.empty() && bytes + message.body.size() > options_.batch_bytes_max)) {
                 break;
             }
@@ -245,16 +250,18 @@ void PublishMachine::pump(SteadyTime now, Topic& topic, std::size_t index) {
     }
 }
 
-std::string PublishMachine::encode(const Topic& topic, const Lane& lane, const std::vector<Item>& items, std::int32_t opaque) {
+std::string PublishMachine::encode(const Topic& topic, const Lane& lane, const std::vector<Item>& items,
+                                   std::int32_t opaque) {
     const auto id_of = [this](const Message& message) { return message.id.is_nil() ? ids_.next() : message.id; };
-    remoting::SendRequest request{.producer_group = options_.group,
-                                  .topic = topic.name,
-                                  .default_topic = template_topic,
-                                  .default_topic_queues = queues_to_make(topic.name),
-                                  .queue_id = lane.at.queue.queue_id,
-                                  .born_timestamp = std::chrono::duration_cast<milliseconds>(clock_.system_now().time_since_epoch()).count(),
-                                  .batch = items.size() > 1,
-                                  .broker_name = lane.at.queue.broker_name};
+    remoting::SendRequest request{
+        .producer_group = options_.group,
+        .topic = topic.name,
+        .default_topic = template_topic,
+        .default_topic_queues = queues_to_make(topic.name),
+        .queue_id = lane.at.queue.queue_id,
+        .born_timestamp = std::chrono::duration_cast<milliseconds>(clock_.system_now().time_since_epoch()).count(),
+        .batch = items.size() > 1,
+        .broker_name = lane.at.queue.broker_name};
     std::string frame;
     const auto code = request.batch ? remoting::RequestCode::send_batch_message : remoting::RequestCode::send_message_v2;
     if (!request.batch) {
@@ -288,7 +295,8 @@ void PublishMachine::launch(SteadyTime now, Topic& topic, std::size_t index, std
     const std::int32_t opaque = cluster_.next_opaque();
     std::string frame = encode(topic, lane, items, opaque);
     ++lane.in_flight;
-    lane.keyed_in_flight = std::any_of(items.begin(), items.end(), [](const Item& item) { return !item.message().ordering_key.empty(); });
+    lane.keyed_in_flight =
+        std::any_of(items.begin(), items.end(), [](const Item& item) { return !item.message().ordering_key.empty(); });
     auto flight = std::make_shared<Flight>(Flight{.topic = &topic, .lane = index, .items = std::move(items)});
     std::erase_if(flights_, [](const std::weak_ptr<Flight>& old) { return old.expired(); });
     flights_.push_back(flight);
@@ -344,7 +352,8 @@ void PublishMachine::confirm(const Flight& flight, const remoting::CommandView& 
             outcome.broker_id = ids.substr(0, end);
             ids = end == std::string_view::npos ? std::string_view{} : ids.substr(end + 1);
         } else if (answer) {
-            outcome.broker_id = std::to_string(answer->queue_id) + '@' + std::to_string(answer->queue_offset + static_cast<std::int64_t>(i));
+            outcome.broker_id =
+                std::to_string(answer->queue_id) + '@' + std::to_string(answer->queue_offset + static_cast<std::int64_t>(i));
         }
         finish(flight.items[i], PublishStatus::confirmed, {});
     }
@@ -455,8 +464,8 @@ void PublishMachine::tick(SteadyTime now) {
         const std::string body = remoting::Heartbeat{cluster_.options().client_id, {options_.group}, {}}.to_json();
         for (const std::string& address : brokers) {
             if (cluster_.ready(address)) {
-                cluster_.call(now, address, remoting::RequestCode::heartbeat, remoting::NoFields{}, body, cluster_.options().request_timeout,
-                              [](SteadyTime, const Answer&) {});
+                cluster_.call(now, address, remoting::RequestCode::heartbeat, remoting::NoFields{}, body,
+                              cluster_.options().request_timeout, [](SteadyTime, const Answer&) {});
             }
         }
     }
@@ -491,7 +500,8 @@ void PublishMachine::close() {
             flight->ended = true;
             for (const Item& item : flight->items) {
                 finish(item, PublishStatus::in_doubt,
-                       Error{ErrorCode::cancelled, Disposition::in_doubt, "sent and not answered when the publisher was closed"});
+                       Error{ErrorCode::cancelled, Disposition::in_doubt,
+                             "sent and not answered when the publisher was closed"});
             }
             flight->items.clear();
         }

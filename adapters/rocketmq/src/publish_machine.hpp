@@ -24,8 +24,8 @@ struct Job {
     std::span<const Message> batch;
     std::span<PublishOutcome> outcomes;
     Publisher::Done done;
-    std::size_t open = 0;                                  // outcomes not yet final
-    std::unordered_set<std::string> failed_keys = {};      // topic 0x01 key
+    std::size_t open = 0;                              // outcomes not yet final
+    std::unordered_set<std::string> failed_keys = {};  // topic 0x01 key
 };
 
 /// Per queue a line of messages and at most one request in flight (more only for messages without a key). When a message
@@ -63,7 +63,7 @@ private:
     };
     struct Topic {
         std::string name;
-        std::vector<Lane> lanes = {};      // empty until the route is known
+        std::vector<Lane> lanes = {};  // empty until the route is known
         std::deque<Item> unrouted = {};
         std::size_t round_robin = 0;
         std::optional<std::vector<QueueAt>> next_queues = {};  // taken when nothing is in flight
@@ -91,7 +91,8 @@ private:
     void pump(SteadyTime now, Topic& topic);
     void pump(SteadyTime now, Topic& topic, std::size_t lane);
     void launch(SteadyTime now, Topic& topic, std::size_t lane, std::vector<Item> items);
-    [[nodiscard]] std::string encode(const Topic& topic, const Lane& lane, const std::vector<Item>& items, std::int32_t opaque);
+    [[nodiscard]] std::string encode(const Topic& topic, const Lane& lane, const std::vector<Item>& items,
+                                     std::int32_t opaque);
     void landed(SteadyTime now, const std::shared_ptr<Flight>& flight, const Answer& answer);
     void confirm(const Flight& flight, const remoting::CommandView& response);
     void finish(const Item& item, PublishStatus status, Error error);

@@ -15,7 +15,9 @@ namespace {
 class ClusterPublisher final : public hufu::Publisher, private Machine {
 public:
     ClusterPublisher(ClientOptions client, PublisherOptions options, Clock& clock, Random& random, Log& log)
-        : ids_{clock, random}, loop_{std::move(client), clock, random, log}, machine_{loop_.cluster(), std::move(options), clock, ids_} {
+        : ids_{clock, random},
+          loop_{std::move(client), clock, random, log},
+          machine_{loop_.cluster(), std::move(options), clock, ids_} {
         loop_.start(*this);
     }
 
@@ -109,12 +111,15 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<hufu::Publisher>> open_publisher(ClientOptions client, PublisherOptions options, Clock& clock, Random& random, Log& log) {
+Result<std::unique_ptr<hufu::Publisher>> open_publisher(ClientOptions client, PublisherOptions options, Clock& clock,
+                                                        Random& random, Log& log) {
     auto completed = complete(std::move(client), random);
     if (!completed) {
         return completed.error();
     }
-    const auto refuse = [](std::string text) { return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)}; };
+    const auto refuse = [](std::string text) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)};
+    };
     if (options.group.empty()) {
         return refuse("publisher option group is empty: give the producer group a name");
     }

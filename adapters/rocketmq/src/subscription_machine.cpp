@@ -40,8 +40,9 @@ SubscriptionMachine::SubscriptionMachine(Cluster& cluster, SubscriptionOptions s
 
 std::string SubscriptionMachine::heartbeat() const {
     remoting::ConsumerData consumer{.group = subscription_.group,
-                                    .from = subscription_.from == SubscriptionOptions::From::first ? remoting::ConsumeFromWhere::first_offset
-                                                                                                   : remoting::ConsumeFromWhere::last_offset};
+                                    .from = subscription_.from == SubscriptionOptions::From::first
+                                                ? remoting::ConsumeFromWhere::first_offset
+                                                : remoting::ConsumeFromWhere::last_offset};
     for (const auto& topic : topics_) {
         consumer.subscriptions.push_back({.topic = topic->name, .version = version_});
     }
@@ -75,8 +76,9 @@ void SubscriptionMachine::step_topic(SteadyTime now, Topic& topic) {
     if (!topic.looking_up) {
         if (topic.lookup_at <= now) {
             topic.looking_up = true;
-            cluster_.lookup(now, topic.name,
-                            [this, &topic](SteadyTime at, Result<remoting::TopicRoute> route) { looked_up(at, topic, std::move(route)); });
+            cluster_.lookup(now, topic.name, [this, &topic](SteadyTime at, Result<remoting::TopicRoute> route) {
+                looked_up(at, topic, std::move(route));
+            });
         } else {
             due(topic.lookup_at);
         }
@@ -91,7 +93,8 @@ void SubscriptionMachine::step_topic(SteadyTime now, Topic& topic) {
         if (brokers_[queue.address].registered) {
             topic.balancing = true;
             cluster_.call(now, queue.address, RequestCode::get_consumer_list_by_group,
-                          remoting::GroupRequest{.consumer_group = subscription_.group}, {}, cluster_.options().request_timeout,
+                          remoting::GroupRequest{.consumer_group = subscription_.group}, {},
+                          cluster_.options().request_timeout,
                           [this, &topic](SteadyTime at, const Answer& answer) { members(at, topic, answer); });
             return;
         }
@@ -125,8 +128,8 @@ void SubscriptionMachine::step_broker(SteadyTime now, const std::string& address
         return due(broker.beat_at);
     }
     broker.beating = true;
-    cluster_.call(now, address, RequestCode::heartbeat, remoting::NoFields{}, heartbeat(), cluster_.options().request_timeout,
-                  [this, &broker](SteadyTime at, const Answer& answer) {
+    cluster_.call(now, address, RequestCode::heartbeat, remoting::NoFields{}, heartbeat(),
+                  cluster_.options().request_timeout, [this, &broker](SteadyTime at, const Answer& answer) {
                       broker.beating = false;
                       if (answer.command == nullptr || answer.command->response_code() != ResponseCode::success) {
                           broker.beat_at = at + after_refusal;
@@ -347,7 +350,8 @@ void SubscriptionMachine::pulled(SteadyTime now, Queue& queue, SteadyTime sent, 
             if (header) {
                 queue.next = std::max(queue.next, header->next_begin_offset);
                 // A broker that does not hold pulls back must not be asked in a circle.
-                queue.at_time = code == ResponseCode::pull_not_found && now - sent < quick_answer ? now + after_quick_answer : now;
+                queue.at_time =
+                    code == ResponseCode::pull_not_found && now - sent < quick_answer ? now + after_quick_answer : now;
             }
             return;
         case ResponseCode::pull_offset_moved:
@@ -387,9 +391,10 @@ void SubscriptionMachine::take_records(Queue& queue, std::string_view body) {
     while (!bytes.empty()) {
         const auto record = remoting::decode_record(bytes);
         if (!record) {
-            failure_ = Error{ErrorCode::corrupt, Disposition::fatal,
-                             "topic \"" + queue.at.queue.topic + "\" queue " + std::to_string(queue.at.queue.queue_id) +
-                                 ": the broker answered a pull with bytes that are no message (" + record.error().text() + ")"};
+            failure_ =
+                Error{ErrorCode::corrupt, Disposition::fatal,
+                      "topic \"" + queue.at.queue.topic + "\" queue " + std::to_string(queue.at.queue.queue_id) +
+                          ": the broker answered a pull with bytes that are no message (" + record.error().text() + ")"};
             return;
         }
         const std::size_t size = remoting::peek_record_size(bytes);
@@ -398,7 +403,8 @@ void SubscriptionMachine::take_records(Queue& queue, std::string_view body) {
             continue;  // asked for later ones; a broker may begin a little before
         }
         Delivery delivery = to_delivery(*record);
-        delivery.tag = {.queue = queue.number, .position = static_cast<std::uint64_t>(record->queue_offset), .session = queue.session};
+        delivery.tag = {
+            .queue = queue.number, .position = static_cast<std::uint64_t>(record->queue_offset), .session = queue.session};
         deliveries_.push_back(std::move(delivery));
         queue.cached.push_back({.offset = record->queue_offset, .bytes = size});
         queue.cached_bytes += size;
@@ -490,8 +496,9 @@ void SubscriptionMachine::close(SteadyTime now, std::function<void()> closed) {
     for (const auto& [address, broker] : brokers_) {
         if (cluster_.ready(address)) {
             cluster_.call(now, address, RequestCode::unregister_client,
-                          remoting::UnregisterRequest{.client_id = cluster_.options().client_id, .consumer_group = subscription_.group}, {},
-                          cluster_.options().request_timeout, [last](SteadyTime, const Answer&) {});
+                          remoting::UnregisterRequest{.client_id = cluster_.options().client_id,
+                                                      .consumer_group = subscription_.group},
+                          {}, cluster_.options().request_timeout, [last](SteadyTime, const Answer&) {});
         }
     }
 }

@@ -29,7 +29,8 @@ struct Share {
 /// What is due is looked at after every event, so nothing is forgotten when an answer never comes.
 class SubscriptionMachine {
 public:
-    SubscriptionMachine(Cluster& cluster, SubscriptionOptions subscription, SubscriberOptions options, std::int64_t version, Log& log);
+    SubscriptionMachine(Cluster& cluster, SubscriptionOptions subscription, SubscriberOptions options, std::int64_t version,
+                        Log& log);
 
     void acknowledge(SteadyTime now, std::span<const DeliveryTag> tags);
     void link(SteadyTime now, const std::string& address, bool up);
@@ -59,16 +60,16 @@ private:
         QueueAt at;
         std::uint64_t session = 0;
         bool assigned = false;
-        bool balanced = false;        // the share was computed since the connection came up
-        bool positioned = false;      // `next` is known
-        bool verify = false;          // after a lost connection: is the stored position still ours?
-        std::int64_t next = 0;        // offset to pull from
-        std::int64_t stored = -1;     // position the broker was told
-        std::deque<Cached> cached = {};    // received, oldest first; acknowledged ones leave at the front
+        bool balanced = false;           // the share was computed since the connection came up
+        bool positioned = false;         // `next` is known
+        bool verify = false;             // after a lost connection: is the stored position still ours?
+        std::int64_t next = 0;           // offset to pull from
+        std::int64_t stored = -1;        // position the broker was told
+        std::deque<Cached> cached = {};  // received, oldest first; acknowledged ones leave at the front
         std::size_t cached_bytes = 0;
         bool asking = false;
         bool pulling = false;
-        SteadyTime at_time{};         // not before: next question or pull
+        SteadyTime at_time{};  // not before: next question or pull
         [[nodiscard]] std::int64_t position() const noexcept { return cached.empty() ? next : cached.front().offset; }
     };
     struct Topic {

@@ -12,8 +12,8 @@ namespace {
 // A route that claims more is rubbish, and would cost memory.
 constexpr std::int32_t queues_max = 65'536;
 
-std::vector<QueueAt> collect(const Cluster& cluster, const std::string& topic, const remoting::TopicRoute& route, std::int32_t perm,
-                             std::int32_t remoting::QueueData::*count) {
+std::vector<QueueAt> collect(const Cluster& cluster, const std::string& topic, const remoting::TopicRoute& route,
+                             std::int32_t perm, std::int32_t remoting::QueueData::*count) {
     std::vector<QueueAt> queues;
     for (const remoting::QueueData& data : route.queues) {
         const std::string address = cluster.broker_address(route, data.broker_name);

@@ -39,8 +39,9 @@ public:
     void start() {
         int ready[2];
         ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-        std::array<std::string, 9> arguments{HUFU_BROKER_PROGRAM, "--data", folder_ + "/data", "--listen", "127.0.0.1:" + port_,
-                                             "--unix", folder_ + "/s", "--ready-fd", "3"};
+        std::array<std::string, 9> arguments{
+            HUFU_BROKER_PROGRAM, "--data", folder_ + "/data", "--listen", "127.0.0.1:" + port_, "--unix", folder_ + "/s",
+            "--ready-fd",        "3"};
         std::vector<char*> argv;
         for (std::string& argument : arguments) {
             argv.push_back(argument.data());
@@ -260,12 +261,17 @@ TEST_F(WithBroker, ClosesWhatIsUnderWay) {
 
 TEST(Options, AreCheckedBeforeAnythingStarts) {
     EXPECT_EQ(open_publisher({.name_servers = {}}).error().code(), ErrorCode::invalid_argument);
-    EXPECT_EQ(open_publisher({.name_servers = {"nohost"}}).error().text(), "name server \"nohost\" is no address: write host:port or unix:/path");
+    EXPECT_EQ(open_publisher({.name_servers = {"nohost"}}).error().text(),
+              "name server \"nohost\" is no address: write host:port or unix:/path");
     EXPECT_EQ(open_publisher({.name_servers = {"h:70000"}}).error().code(), ErrorCode::invalid_argument);
-    EXPECT_EQ(open_publisher({.name_servers = {"h:1"}}, {.batch_messages_max = 0}).error().code(), ErrorCode::invalid_argument);
-    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "a b", .topics = {"t"}}).error().code(), ErrorCode::invalid_argument);
-    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "g", .topics = {}}).error().code(), ErrorCode::invalid_argument);
-    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "g", .topics = {"a b"}}).error().code(), ErrorCode::invalid_argument);
+    EXPECT_EQ(open_publisher({.name_servers = {"h:1"}}, {.batch_messages_max = 0}).error().code(),
+              ErrorCode::invalid_argument);
+    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "a b", .topics = {"t"}}).error().code(),
+              ErrorCode::invalid_argument);
+    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "g", .topics = {}}).error().code(),
+              ErrorCode::invalid_argument);
+    EXPECT_EQ(open_subscription({.name_servers = {"h:1"}}, {.group = "g", .topics = {"a b"}}).error().code(),
+              ErrorCode::invalid_argument);
 }
 
 }  // namespace

@@ -56,7 +56,15 @@ TEST(MessageCodec, KeepsHeadersWithEmptyValues) {
 }
 
 TEST(MessageCodec, HidesTheProtocolsOwnProperties) {
-    const std::string properties = std::string{"MSG_REGION\x01" "r\x02" "WAIT\x01" "true\x02" "__X\x01" "1\x02" "mine\x01" "2\x02"};
+    const std::string properties = std::string{
+        "MSG_REGION\x01"
+        "r\x02"
+        "WAIT\x01"
+        "true\x02"
+        "__X\x01"
+        "1\x02"
+        "mine\x01"
+        "2\x02"};
     const Delivery delivery = to_delivery(record_of(full_message(), properties));
     EXPECT_EQ(delivery.message.headers.size(), 1U);
     EXPECT_EQ(delivery.message.headers.get("mine"), "2");
@@ -78,7 +86,9 @@ TEST(MessageCodec, InflatesBodiesOfJavaProducers) {
     const std::string body(10'000, 'a');
     std::string compressed(1'000, '\0');
     uLongf size = compressed.size();
-    ASSERT_EQ(::compress(reinterpret_cast<Bytef*>(compressed.data()), &size, reinterpret_cast<const Bytef*>(body.data()), body.size()), Z_OK);
+    ASSERT_EQ(::compress(reinterpret_cast<Bytef*>(compressed.data()), &size, reinterpret_cast<const Bytef*>(body.data()),
+                         body.size()),
+              Z_OK);
     compressed.resize(size);
     Message message = full_message();
     auto record = record_of(message);

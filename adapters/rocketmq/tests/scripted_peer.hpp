@@ -40,7 +40,9 @@ struct Asked {
     remoting::FrameDecoder decoder;
     remoting::CommandView command;
     [[nodiscard]] remoting::RequestCode code() const { return command.request_code(); }
-    [[nodiscard]] std::string field(std::string_view name) const { return std::string{command.fields.get(name).value_or("(absent)")}; }
+    [[nodiscard]] std::string field(std::string_view name) const {
+        return std::string{command.fields.get(name).value_or("(absent)")};
+    }
 };
 
 class ScriptedPeer {
@@ -98,7 +100,8 @@ public:
     }
 
     template <class Header>
-    void answer(const Asked& request, remoting::ResponseCode code, const Header& header, std::string_view body = {}, std::string_view remark = {}) {
+    void answer(const Asked& request, remoting::ResponseCode code, const Header& header, std::string_view body = {},
+                std::string_view remark = {}) {
         std::string frame;
         remoting::append_response(frame, request.command, code, header, body, remark);
         deliver(request.address, frame);

@@ -21,8 +21,8 @@ protected:
     }
 
     void make(SubscriberOptions options, SubscriptionOptions::From from = SubscriptionOptions::From::first) {
-        machine = std::make_unique<SubscriptionMachine>(cluster, SubscriptionOptions{.group = "stock", .topics = {"orders"}, .from = from}, options,
-                                                        17, no_log());
+        machine = std::make_unique<SubscriptionMachine>(
+            cluster, SubscriptionOptions{.group = "stock", .topics = {"orders"}, .from = from}, options, 17, no_log());
         cluster.on_link([this](SteadyTime now, const std::string& address, bool up) { machine->link(now, address, up); });
         cluster.on_request([this](SteadyTime now, const std::string& address, const remoting::CommandView& command) {
             machine->request(now, address, command);
@@ -38,7 +38,8 @@ protected:
     }
     void beat() { answer(RequestCode::heartbeat, ResponseCode::success, remoting::HeartbeatResponse{}); }
     void members(std::vector<std::string> ids) {
-        answer(RequestCode::get_consumer_list_by_group, ResponseCode::success, remoting::NoFields{}, remoting::ConsumerList{std::move(ids)}.to_json());
+        answer(RequestCode::get_consumer_list_by_group, ResponseCode::success, remoting::NoFields{},
+               remoting::ConsumerList{std::move(ids)}.to_json());
     }
     /// Becomes the only member, with both queues at `position`.
     void join(std::int64_t position = 0) {
@@ -66,14 +67,17 @@ protected:
             remoting::Record record;
             record.topic = "orders";
             record.body = "b";
-            record.properties = "UNIQ_KEY\x01" "01919E3E7BC87C5D9FB16A0F0A1B2C3D\x02";
+            record.properties =
+                "UNIQ_KEY\x01"
+                "01919E3E7BC87C5D9FB16A0F0A1B2C3D\x02";
             record.queue_offset = offset;
             std::vector<std::byte> bytes(remoting::record_size(record));
             remoting::encode_record(bytes, record);
             body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         }
         peer.answer(pull, ResponseCode::success,
-                    remoting::PullResponse{.next_begin_offset = first + count, .min_offset = 0, .max_offset = first + count}, body);
+                    remoting::PullResponse{.next_begin_offset = first + count, .min_offset = 0, .max_offset = first + count},
+                    body);
         run();
     }
 
@@ -218,7 +222,8 @@ TEST_F(SubscriptionMachineTest, KeepsItsQueuesOverALostConnectionWhenNobodyMoved
 
 TEST_F(SubscriptionMachineTest, GoesOnWhereTheBrokerSaysWhenItsPositionIsOutside) {
     join(50);
-    peer.answer(*pull_of(0), ResponseCode::pull_offset_moved, remoting::PullResponse{.next_begin_offset = 80, .min_offset = 80, .max_offset = 90});
+    peer.answer(*pull_of(0), ResponseCode::pull_offset_moved,
+                remoting::PullResponse{.next_begin_offset = 80, .min_offset = 80, .max_offset = 90});
     run();
     peer.advance(200ms);
     run();
@@ -254,8 +259,8 @@ TEST_F(SubscriptionMachineTest, SaysHelloAgainWhenTheBrokerForgotIt) {
 
 TEST_F(SubscriptionMachineTest, FailsOnBytesThatAreNoMessage) {
     join();
-    peer.answer(*pull_of(0), ResponseCode::success, remoting::PullResponse{.next_begin_offset = 1, .min_offset = 0, .max_offset = 1},
-                "rubbish rubbish rubbish");
+    peer.answer(*pull_of(0), ResponseCode::success,
+                remoting::PullResponse{.next_begin_offset = 1, .min_offset = 0, .max_offset = 1}, "rubbish rubbish rubbish");
     run();
     const auto failure = machine->take_failure();
     ASSERT_TRUE(failure);

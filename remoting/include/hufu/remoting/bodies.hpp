@@ -51,7 +51,14 @@ struct SubscriptionData {
 
 enum class ConsumeType : std::uint8_t { actively, passively, pop };
 enum class MessageModel : std::uint8_t { broadcasting, clustering };
-enum class ConsumeFromWhere : std::uint8_t { last_offset, last_offset_and_min_at_first, min_offset, max_offset, first_offset, timestamp };
+enum class ConsumeFromWhere : std::uint8_t {
+    last_offset,
+    last_offset_and_min_at_first,
+    min_offset,
+    max_offset,
+    first_offset,
+    timestamp
+};
 
 /// One consumer group in a heartbeat.
 struct ConsumerData {

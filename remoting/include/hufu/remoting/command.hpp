@@ -83,13 +83,17 @@ public:
         return CommandWriter{out, serialize_type, static_cast<std::int32_t>(code), opaque, one_way ? flag_bit::one_way : 0};
     }
     /// Starts the answer to `request`, in the form the request came in.
-    static CommandWriter response(std::string& out, const CommandView& request, ResponseCode code, std::string_view remark = {}) {
-        return CommandWriter{out, request.serialize_type, static_cast<std::int32_t>(code), request.opaque, flag_bit::response, remark};
+    static CommandWriter response(std::string& out, const CommandView& request, ResponseCode code,
+                                  std::string_view remark = {}) {
+        return CommandWriter{
+            out, request.serialize_type, static_cast<std::int32_t>(code), request.opaque, flag_bit::response, remark};
     }
 
     void field(std::string_view name, std::string_view value);
     void field(std::string_view name, std::int64_t value);
-    void flag(std::string_view name, bool value) { field(name, value ? std::string_view{"true"} : std::string_view{"false"}); }
+    void flag(std::string_view name, bool value) {
+        field(name, value ? std::string_view{"true"} : std::string_view{"false"});
+    }
 
     /// Closes the header and appends `body`.
     void finish(std::string_view body = {});

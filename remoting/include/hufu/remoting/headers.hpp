@@ -168,8 +168,8 @@ struct NoFields {
 
 /// Appends a whole request to `out`.
 template <class Header>
-void append_request(std::string& out, SerializeType serialize_type, RequestCode code, std::int32_t opaque, const Header& header,
-                    std::string_view body = {}, bool one_way = false) {
+void append_request(std::string& out, SerializeType serialize_type, RequestCode code, std::int32_t opaque,
+                    const Header& header, std::string_view body = {}, bool one_way = false) {
     auto writer = CommandWriter::request(out, serialize_type, code, opaque, one_way);
     header.write(writer);
     writer.finish(body);

@@ -14,9 +14,9 @@ inline constexpr std::size_t properties_bytes_max = 32'767;
 
 /// Property names with a meaning in the protocol (MessageConst).
 namespace property {
-inline constexpr std::string_view keys = "KEYS";              ///< separated by one space
+inline constexpr std::string_view keys = "KEYS";  ///< separated by one space
 inline constexpr std::string_view tags = "TAGS";
-inline constexpr std::string_view unique_key = "UNIQ_KEY";    ///< the message id that users see
+inline constexpr std::string_view unique_key = "UNIQ_KEY";  ///< the message id that users see
 inline constexpr std::string_view sharding_key = "__SHARDINGKEY";
 inline constexpr std::string_view wait = "WAIT";
 inline constexpr std::string_view delay_level = "DELAY";

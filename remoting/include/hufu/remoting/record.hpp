@@ -13,26 +13,27 @@ namespace hufu::remoting {
 
 /// Byte offsets inside a record whose hosts are IPv4 (MessageDecoder). All integers are big-endian.
 namespace record_offset {
-inline constexpr std::size_t total_size = 0;       ///< i32, of the whole record
-inline constexpr std::size_t magic = 4;            ///< i32
-inline constexpr std::size_t body_crc = 8;         ///< i32
-inline constexpr std::size_t queue_id = 12;        ///< i32
-inline constexpr std::size_t flag = 16;            ///< i32
-inline constexpr std::size_t queue_offset = 20;    ///< i64
-inline constexpr std::size_t physical_offset = 28; ///< i64
-inline constexpr std::size_t sys_flag = 36;        ///< i32
-inline constexpr std::size_t born_timestamp = 40;  ///< i64, ms
-inline constexpr std::size_t born_host = 48;       ///< 4 bytes ip, i32 port
-inline constexpr std::size_t store_timestamp = 56; ///< i64, ms
-inline constexpr std::size_t store_host = 64;      ///< 4 bytes ip, i32 port
-inline constexpr std::size_t reconsume_times = 72; ///< i32
+inline constexpr std::size_t total_size = 0;                    ///< i32, of the whole record
+inline constexpr std::size_t magic = 4;                         ///< i32
+inline constexpr std::size_t body_crc = 8;                      ///< i32
+inline constexpr std::size_t queue_id = 12;                     ///< i32
+inline constexpr std::size_t flag = 16;                         ///< i32
+inline constexpr std::size_t queue_offset = 20;                 ///< i64
+inline constexpr std::size_t physical_offset = 28;              ///< i64
+inline constexpr std::size_t sys_flag = 36;                     ///< i32
+inline constexpr std::size_t born_timestamp = 40;               ///< i64, ms
+inline constexpr std::size_t born_host = 48;                    ///< 4 bytes ip, i32 port
+inline constexpr std::size_t store_timestamp = 56;              ///< i64, ms
+inline constexpr std::size_t store_host = 64;                   ///< 4 bytes ip, i32 port
+inline constexpr std::size_t reconsume_times = 72;              ///< i32
 inline constexpr std::size_t prepared_transaction_offset = 76;  ///< i64
-inline constexpr std::size_t body_size = 84;       ///< i32, then the body, u8 (or i16) + topic, i16 + properties
+inline constexpr std::size_t body_size = 84;  ///< i32, then the body, u8 (or i16) + topic, i16 + properties
 inline constexpr std::size_t body = 88;
 }  // namespace record_offset
 
 inline constexpr std::int32_t record_magic_v1 = -626'843'481;  ///< 0xDAA320A7: topic length in one byte
-inline constexpr std::int32_t record_magic_v2 = -626'843'477;  ///< 0xDAA320AB: topic length in two bytes, for topics over 127
+inline constexpr std::int32_t record_magic_v2 =
+    -626'843'477;  ///< 0xDAA320AB: topic length in two bytes, for topics over 127
 /// Bytes of a record besides body, topic and properties (version 1).
 inline constexpr std::size_t record_overhead = record_offset::body + 1 + 2;
 inline constexpr std::size_t body_bytes_max = 4 * 1024 * 1024;
@@ -54,7 +55,7 @@ struct Record {
     std::int64_t physical_offset = 0;  ///< where in the log the record begins
     std::int32_t sys_flag = 0;
     std::int64_t born_timestamp = 0;
-    Host born_host;   ///< of an IPv6 host when decoding: 0.0.0.0 and the port
+    Host born_host;  ///< of an IPv6 host when decoding: 0.0.0.0 and the port
     std::int64_t store_timestamp = 0;
     Host store_host;
     std::int32_t reconsume_times = 0;
@@ -74,7 +75,8 @@ struct Record {
 std::size_t encode_record(std::span<std::byte> into, const Record& record) noexcept;
 
 /// Patches what is known only at the end: the place of the record in log and queue, and when it was stored.
-void place_record(std::byte* record, std::int64_t physical_offset, std::int64_t queue_offset, std::int64_t store_timestamp) noexcept;
+void place_record(std::byte* record, std::int64_t physical_offset, std::int64_t queue_offset,
+                  std::int64_t store_timestamp) noexcept;
 
 /// Reads the record at the front of `bytes` without copying (`bytes` may hold more). `corrupt` names what does not fit.
 /// The body's CRC is not checked.

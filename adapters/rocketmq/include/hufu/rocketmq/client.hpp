@@ -28,7 +28,8 @@ struct ClientOptions {
     /// For everything but sends and waiting pulls.
     std::chrono::milliseconds request_timeout{5'000};
     /// Waits between attempts to connect.
-    RetrySchedule reconnect = RetrySchedule::capped(std::chrono::milliseconds{50}, std::chrono::milliseconds{5'000}).jitter(0.5);
+    RetrySchedule reconnect =
+        RetrySchedule::capped(std::chrono::milliseconds{50}, std::chrono::milliseconds{5'000}).jitter(0.5);
     /// The short binary header in requests (every RocketMQ broker reads it); off: JSON.
     bool binary_headers = true;
 };
@@ -56,8 +57,8 @@ struct PublisherOptions {
 /// is rejected: an outbox keeps it until it is due. A nil id is minted. `broker_id` is the offset message id, or
 /// "queue@offset" of a message that travelled in a batch.
 [[nodiscard]] Result<std::unique_ptr<hufu::Publisher>> open_publisher(ClientOptions client, PublisherOptions options = {},
-                                                                      Clock& clock = system_clock(), Random& random = system_random(),
-                                                                      Log& log = no_log());
+                                                                      Clock& clock = system_clock(),
+                                                                      Random& random = system_random(), Log& log = no_log());
 
 struct SubscriberOptions {
     std::chrono::milliseconds heartbeat_every{30'000};
@@ -78,8 +79,8 @@ struct SubscriberOptions {
 /// Queues are shared among the members by RocketMQ's AVG rule. A queue that is taken away and comes back begins a new
 /// session at the stored position. After a broken connection the member keeps its queues if nobody moved their positions
 /// meanwhile. The destructor waits for the broker to store the positions, up to `request_timeout`.
-[[nodiscard]] Result<std::unique_ptr<hufu::Subscription>> open_subscription(ClientOptions client, SubscriptionOptions subscription,
-                                                                            SubscriberOptions options = {}, Clock& clock = system_clock(),
-                                                                            Random& random = system_random(), Log& log = no_log());
+[[nodiscard]] Result<std::unique_ptr<hufu::Subscription>> open_subscription(
+    ClientOptions client, SubscriptionOptions subscription, SubscriberOptions options = {}, Clock& clock = system_clock(),
+    Random& random = system_random(), Log& log = no_log());
 
 }  // namespace hufu::rocketmq

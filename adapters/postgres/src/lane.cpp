@@ -1,4 +1,7 @@
 // Owning, reading and settling the lane.
+#include <algorithm>
+#include <utility>
+
 #include "ports.hpp"
 #include "row.hpp"
 
@@ -52,23 +55,27 @@ Result<void> Lease::release(const Claim& claim) {
 
 namespace {
 
-#define HUFU_ROW "o.seq, o.created_at, o.message_id, o.topic, o.tag, o.keys, o.ordering_key, o.headers, o.body"
+#define HUFU_ROW "select seq, created_at, message_id, topic, tag, keys, ordering_key, headers, body from hufu.outbox_0 "
 
-// One statement is one snapshot: when a row of a key is visible, so is every earlier one. UNION ALL, because one
-// condition with OR gives up the index's order.
-constexpr std::string_view snapshot =
-    "with s as materialized (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin) ";
-constexpr std::string_view newer_set = "(select * from hufu.outbox_0 where seq > $1::bigint order by seq limit $2::bigint)";
-constexpr std::string_view holes_set = "(select * from hufu.outbox_0 where seq = any($3::bigint[]))";
-constexpr std::string_view older_set =
-    "(select * from hufu.outbox_0 where seq <= $4::bigint and seq <> all($5::bigint[]) order by seq limit $2::bigint)";
+// A page is one flight of these, whose transaction is REPEATABLE READ: one snapshot, so when a row of a key is visible, so
+// is every earlier one. Apart they are the cheapest plans there are; as one statement the executor costs more than the rows.
+constexpr std::string_view snapshot_sql = "select pg_current_snapshot()::text";
+constexpr std::string_view newer_sql = HUFU_ROW "where seq > $1::bigint order by seq limit $2::bigint";
+constexpr std::string_view holes_sql = HUFU_ROW "where seq = any($1::bigint[]) order by seq limit $2::bigint";
 
-std::string page_sql(bool holes, bool older) {
-    std::string sets{newer_set};
-    if (holes) sets.append(" union all ").append(holes_set);
-    if (older) sets.append(" union all ").append(older_set);
-    return std::string{snapshot} + "select s.xmin, " HUFU_ROW " from s left join lateral (select * from (" + sets +
-           ") u order by seq limit $2::bigint) o on true order by o.seq";
+/// As part of the statement: only a list that is known at planning is hashed, and this one may be long.
+std::string array_literal(std::span<const outbox::Sequence> seqs) {
+    std::string text = "'{";
+    for (const auto seq : seqs) {
+        if (text.size() > 2) text += ',';
+        text += std::to_string(seq);
+    }
+    return text + "}'::bigint[]";
+}
+
+std::string older_sql(outbox::Sequence upto, std::span<const outbox::Sequence> skip) {
+    return HUFU_ROW "where seq <= " + std::to_string(upto) + " and seq <> all(" + array_literal(skip) +
+           ") order by seq limit $1::bigint";
 }
 
 }  // namespace
@@ -77,6 +84,7 @@ Result<outbox::LaneStart> Reader::start() {
     auto connection = session_.connection();
     if (!connection) return connection.error();
     // The transaction's number is drawn after the sequence was read.
+    watch_.forget();
     auto base = (*connection)->run("select case when is_called then last_value else 0 end from hufu.outbox_0_seq");
     if (!base) return base.error();
     auto bound = (*connection)->run("select pg_current_xact_id()::text::bigint");
@@ -88,36 +96,67 @@ Result<outbox::LaneStart> Reader::start() {
 }
 
 Result<outbox::Page> Reader::read(const outbox::ReadRequest& request) {
-    static const std::string newer = page_sql(false, false);
-    static const std::string newer_and_holes = page_sql(true, false);
-    static const std::string everything = page_sql(true, true);
-
+    const std::string before = session_.identity();
     auto connection = session_.connection();
     if (!connection) return connection.error();
-    Parameters parameters;
-    parameters.add_int8(request.after).add_int8(static_cast<std::int64_t>(request.limit));
-    const bool older = request.upto > 0;
-    if (older || !request.holes.empty()) parameters.add_int8_array(request.holes);
-    if (older) parameters.add_int8(request.upto).add_int8_array(request.skip);
-    // A long list of rows to skip is hashed only when it is known at planning.
-    const Step step{.sql = older                   ? everything
-                           : request.holes.empty() ? newer
-                                                   : newer_and_holes,
-                    .parameters = &parameters,
-                    .keep = !older};
-    Flight flight = (*connection)->fly({&step, 1});
+    if (session_.identity() != before) watch_.forget();
+    Snapshot snapshot;
+    std::vector<outbox::Sequence> asked = watch_.loud(request.holes);
+    auto page = read(**connection, request, asked, snapshot);
+    if (page && asked.size() < request.holes.size() && !watch_.may_skip(snapshot)) {
+        asked = request.holes;
+        page = read(**connection, request, asked, snapshot);
+    }
+    if (!page) return page;
+    std::vector<outbox::Sequence> found;
+    for (const auto& row : page->rows) {
+        if (row.seq <= request.after) found.push_back(row.seq);
+    }
+    // A page cut at its limit has not looked at every hole it asked for.
+    if (page->rows.size() < request.limit) watch_.taken(snapshot, request.holes, asked, found);
+    return page;
+}
+
+/// One snapshot's page, asking for these holes.
+Result<outbox::Page> Reader::read(Connection& connection, const outbox::ReadRequest& request,
+                                  std::span<const outbox::Sequence> asked, Snapshot& snapshot) {
+    const auto limit = static_cast<std::int64_t>(request.limit);
+    Parameters newer;
+    newer.add_int8(request.after).add_int8(limit);
+    Parameters holes;
+    std::string older;
+    Parameters older_limit;
+    std::vector<Step> steps{{.sql = snapshot_sql}, {.sql = newer_sql, .parameters = &newer}};
+    if (!asked.empty()) {
+        holes.add_int8_array(asked).add_int8(limit);
+        steps.push_back({.sql = holes_sql, .parameters = &holes});
+    }
+    if (request.upto > 0) {
+        older = older_sql(request.upto, request.skip);
+        older_limit.add_int8(limit);
+        steps.push_back({.sql = older, .parameters = &older_limit, .keep = false});
+    }
+    Flight flight = connection.fly(steps);
     if (flight.failed) return flight.error;
-    const Rows& rows = flight.answers.front();
 
     outbox::Page page;
     page.identity = session_.identity();
-    page.xmin = static_cast<outbox::TransactionNumber>(rows.int8(0, 0));
-    if (rows.is_null(0, 1)) return page;
-    page.rows.reserve(rows.size());
-    for (std::size_t row = 0; row < rows.size(); ++row) {
-        auto read = row_from(rows, row, 1);
-        if (!read) return read.error();
-        page.rows.push_back(std::move(*read));
+    auto parsed = Snapshot::parse(flight.answers.front().text(0, 0));
+    if (!parsed) return parsed.error();
+    snapshot = std::move(*parsed);
+    page.xmin = snapshot.xmin;
+    for (const Rows& rows : std::span{flight.answers}.subspan(1)) {
+        page.rows.reserve(page.rows.size() + rows.size());
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+            auto read = row_from(rows, row, 0);
+            if (!read) return read.error();
+            page.rows.push_back(std::move(*read));
+        }
+    }
+    if (steps.size() > 2) {
+        std::sort(page.rows.begin(), page.rows.end(),
+                  [](const auto& left, const auto& right) { return left.seq < right.seq; });
+        if (page.rows.size() > request.limit) page.rows.resize(request.limit);
     }
     return page;
 }
@@ -125,11 +164,9 @@ Result<outbox::Page> Reader::read(const outbox::ReadRequest& request) {
 Result<std::uint64_t> Reader::count_unknown(outbox::Sequence upto, std::span<const outbox::Sequence> known) {
     auto connection = session_.connection();
     if (!connection) return connection.error();
-    Parameters parameters;
-    parameters.add_int8(upto).add_int8_array(known);
-    const Step step{.sql = "select count(*) from hufu.outbox_0 where seq <= $1::bigint and seq <> all($2::bigint[])",
-                    .parameters = &parameters,
-                    .keep = false};
+    const std::string sql = "select count(*) from hufu.outbox_0 where seq <= " + std::to_string(upto) + " and seq <> all(" +
+                            array_literal(known) + ")";
+    const Step step{.sql = sql, .keep = false};
     Flight flight = (*connection)->fly({&step, 1});
     if (flight.failed) return flight.error;
     return static_cast<std::uint64_t>(flight.answers.front().int8(0, 0));
@@ -143,6 +180,7 @@ Result<outbox::Settled> Settler::settle(const Claim& claim, std::span<const outb
     if (owned->ownership != Ownership::held) return outbox::Settled{owned->ownership, 0};
     Parameters parameters;
     parameters.add_int8(number(claim.epoch)).add_int8_array(seqs);
+    const std::uint64_t mark = marks_->begin();
     // The fence takes no lock: to delete what the broker has confirmed is right whoever does it, the epoch tells a
     // relay that was left behind to stop sending.
     auto rows = owned->connection->run(
@@ -152,7 +190,9 @@ Result<outbox::Settled> Settler::settle(const Claim& claim, std::span<const outb
         parameters);
     if (!rows) return rows.error();
     if (rows->is_null(0, 0)) return outbox::Settled{Ownership::fenced, 0};
-    return outbox::Settled{Ownership::held, static_cast<outbox::TransactionNumber>(rows->int8(0, 0))};
+    const auto transaction = static_cast<outbox::TransactionNumber>(rows->int8(0, 0));
+    marks_->end(mark, transaction);
+    return outbox::Settled{Ownership::held, transaction};
 }
 
 }  // namespace hufu::postgres

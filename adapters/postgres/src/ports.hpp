@@ -1,8 +1,14 @@
 // The store ports of one lane; each owns its session.
 #pragma once
 
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
 #include <hufu/outbox/store.hpp>
 
+#include "hole_watch.hpp"
 #include "session.hpp"
 
 namespace hufu::postgres {
@@ -20,22 +26,29 @@ private:
 
 class Reader final : public outbox::LaneReader {
 public:
-    explicit Reader(Session session) : session_{std::move(session)} {}
+    Reader(Session session, std::shared_ptr<const SettleMarks> marks)
+        : session_{std::move(session)}, marks_{std::move(marks)}, watch_{*marks_} {}
     Result<outbox::LaneStart> start() override;
     Result<outbox::Page> read(const outbox::ReadRequest& request) override;
     Result<std::uint64_t> count_unknown(outbox::Sequence upto, std::span<const outbox::Sequence> known) override;
 
 private:
+    Result<outbox::Page> read(Connection& connection, const outbox::ReadRequest& request,
+                              std::span<const outbox::Sequence> asked, Snapshot& snapshot);
+
     Session session_;
+    std::shared_ptr<const SettleMarks> marks_;
+    HoleWatch watch_;
 };
 
 class Settler final : public outbox::LaneSettler {
 public:
-    explicit Settler(Session session) : session_{std::move(session)} {}
+    Settler(Session session, std::shared_ptr<SettleMarks> marks) : session_{std::move(session)}, marks_{std::move(marks)} {}
     Result<outbox::Settled> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) override;
 
 private:
     Session session_;
+    std::shared_ptr<SettleMarks> marks_;
 };
 
 class Lot final : public outbox::ParkingLot {

@@ -8,7 +8,8 @@
 
 namespace hufu::postgres {
 
-Store::Store(std::string url, StoreOptions options) : url_{std::move(url)}, options_{options} {}
+Store::Store(std::string url, StoreOptions options)
+    : url_{std::move(url)}, options_{options}, marks_{std::make_shared<SettleMarks>()} {}
 Store::~Store() = default;
 
 std::unique_ptr<outbox::LaneLease> Store::lease() {
@@ -16,12 +17,15 @@ std::unique_ptr<outbox::LaneLease> Store::lease() {
 }
 
 std::unique_ptr<outbox::LaneReader> Store::reader() {
-    return std::make_unique<Reader>(Session{url_, "hufu-reader", index_only, options_.answer_timeout});
+    Session session{url_, "hufu-reader", std::string{index_only} + "; set default_transaction_isolation = 'repeatable read'",
+                    options_.answer_timeout};
+    return std::make_unique<Reader>(std::move(session), marks_);
 }
 
 std::unique_ptr<outbox::LaneSettler> Store::settler() {
-    return std::make_unique<Settler>(
-        Session{url_, "hufu-settler", std::string{index_only} + "; set synchronous_commit = off", options_.answer_timeout});
+    Session session{url_, "hufu-settler", std::string{index_only} + "; set synchronous_commit = off",
+                    options_.answer_timeout};
+    return std::make_unique<Settler>(std::move(session), marks_);
 }
 
 std::unique_ptr<outbox::ParkingLot> Store::parking_lot() {

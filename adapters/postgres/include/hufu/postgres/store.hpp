@@ -9,6 +9,8 @@
 
 namespace hufu::postgres {
 
+class SettleMarks;  // src/hole_watch.hpp
+
 struct StoreOptions {
     /// No answer for this long: the connection is given up and made anew.
     std::chrono::milliseconds answer_timeout{30000};
@@ -38,6 +40,7 @@ public:
 private:
     std::string url_;
     StoreOptions options_;
+    std::shared_ptr<SettleMarks> marks_;
 };
 
 }  // namespace hufu::postgres

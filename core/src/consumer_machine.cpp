@@ -209,7 +209,7 @@ ConsumerActions ConsumerMachine::tick(SteadyTime now) {
                 break;
             case Job::State::waiting:
             case Job::State::ready:
-            case Job::State::publishing: HUFU_ASSERT(!"only jobs that wait for a time have a wake-up");
+            case Job::State::publishing: HUFU_ASSERT(false && "only jobs that wait for a time have a wake-up");
         }
     }
     start_ready(now, actions);

@@ -21,7 +21,7 @@ hufu::ConfigSchema schema() {
         .choice("store", {"sqlite", "postgres"}, "sqlite", "where the services keep their data")
         .choice("break", {"none", "guard", "settle"}, "none",
                 "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the broker confirmed")
-        .real("rate", 250, "orders per second at most")
+        .integer("rate", 0, 0, 100'000, "orders per second at most; 0: 250, or 180 on PostgreSQL")
         .integer("seed", 0, 0, 1'000'000'000, "of the kill moments; 0: another one every time")
         .integer("seconds_limit", 600, 10, 86'400, "give up after so long")
         .boolean("json", false, "one JSON object on standard output")
@@ -41,7 +41,8 @@ shop::demo::RunOptions options_of(const hufu::Config& config) {
     options.orders = orders > 0 ? static_cast<std::uint64_t>(orders) : broken ? 3'000 : 20'000;
     options.kills = kills >= 0 ? static_cast<std::uint64_t>(kills) : broken ? 6 : 20;
     options.postgres = config.text("store") == "postgres";
-    options.orders_per_second = config.real("rate");
+    const auto rate = config.integer("rate");
+    options.orders_per_second = static_cast<double>(rate > 0 ? rate : options.postgres ? 180 : 250);
     options.seed = config.integer("seed") > 0 ? static_cast<std::uint64_t>(config.integer("seed")) : hufu::system_random().next();
     options.limit = std::chrono::seconds{config.integer("seconds_limit")};
     options.programs = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();

@@ -9,7 +9,7 @@ namespace hufu::outbox {
 
 void KeyOrder::remove_if_idle(std::uint32_t slot) {
     const KeySlot& key = keys_[slot];
-    if (key.in_flight == 0 && !key.trouble && key.lot_rows == 0) keys_.remove(slot);
+    if (key.in_flight == 0 && key.behind.empty() && !key.trouble && key.lot_rows == 0) keys_.remove(slot);
 }
 
 std::vector<ParkRow> KeyOrder::next_park(std::size_t limit) const {
@@ -54,6 +54,7 @@ void KeyOrder::held() {
 void KeyOrder::lot_settled(const std::vector<std::pair<Sequence, std::uint32_t>>& rows) {
     for (const auto& [seq, slot] : rows) {
         known_.erase(seq);
+        lot_known_.erase(seq);
         if (slot == no_key) continue;
         --keys_[slot].lot_rows;
         remove_if_idle(slot);
@@ -91,7 +92,8 @@ void KeyOrder::drained(const ReadReleased& request, std::vector<ParkedRow> rows)
         if (!rows.empty()) keys_[slot].trouble->lot_after = rows.back().row.seq;
     }
     for (ParkedRow& parked : rows) {
-        if (!known_.insert(parked.row.seq)) continue;  // confirmed or waiting already
+        if (!lot_known_.insert(parked.row.seq)) continue;  // confirmed or waiting already
+        known_.insert(parked.row.seq);
         HeldRow row{.seq = parked.row.seq,
                     .created_at = parked.row.created_at,
                     .from_lot = true,

@@ -4,6 +4,7 @@
 #include <hufu/core/mutant.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace hufu::outbox {
 namespace {
@@ -64,11 +65,20 @@ void KeyOrder::take_in(HeldRow& row) {
 }
 
 void KeyOrder::send(HeldRow row, std::uint32_t slot) {
-    if (slot != no_key) ++keys_[slot].in_flight;
     if (ready_.empty() || ready_.back()->messages.size() >= options_.publish_rows) {
         ready_.push_back(std::make_unique<PublishBatch>());
         ready_.back()->messages.reserve(options_.publish_rows);
         ready_.back()->tickets.reserve(options_.publish_rows);
+        ++last_batch_;
+    }
+    if (slot != no_key) {
+        KeySlot& key = keys_[slot];
+        if (!key.behind.empty() || (key.in_flight != 0 && key.batch != last_batch_)) {
+            key.behind.push_back(std::move(row));
+            return;
+        }
+        key.batch = last_batch_;
+        ++key.in_flight;
     }
     PublishBatch& batch = *ready_.back();
     batch.tickets.push_back({.seq = row.seq,
@@ -78,6 +88,10 @@ void KeyOrder::send(HeldRow row, std::uint32_t slot) {
                              .from_lot = row.from_lot,
                              .again = row.sent});
     batch.messages.push_back(std::move(row.message));
+}
+
+void KeyOrder::send_behind(std::uint32_t slot) {
+    for (HeldRow& row : std::exchange(keys_[slot].behind, {})) send(std::move(row), slot);
 }
 
 void KeyOrder::wait(Trouble& trouble, HeldRow row) {
@@ -106,7 +120,7 @@ void KeyOrder::take_outcome(const PublishBatch::Ticket& ticket, Message& message
         }
         if (slot == no_key) return;
         KeySlot& key = keys_[slot];
-        --key.in_flight;
+        if (--key.in_flight == 0) send_behind(slot);
         if (!key.trouble) {
             remove_if_idle(slot);
             return;
@@ -142,6 +156,7 @@ void KeyOrder::take_outcome(const PublishBatch::Ticket& ticket, Message& message
         return;
     }
     trouble.gate = Gate::failing;
+    for (HeldRow& later : std::exchange(key.behind, {})) wait(trouble, std::move(later));
     if (trouble.failed_seq == 0 || row.seq < trouble.failed_seq) {
         trouble.failed_seq = row.seq;
         trouble.rejected = outcome.status == PublishStatus::rejected;
@@ -213,6 +228,7 @@ void KeyOrder::park(std::uint32_t slot) {
             // It is in the lot still.
             bytes_ -= leaving.bytes;
             known_.erase(leaving.seq);
+            lot_known_.erase(leaving.seq);
             if (!key.loose) --key.lot_rows;
         } else {
             queue_park(key.loose ? no_key : slot, leaving, attempts, std::move(reason));
@@ -239,6 +255,7 @@ void KeyOrder::close(std::uint32_t slot) {
     keys_[slot].trouble->gate = Gate::parked;
     keys_[slot].trouble->in_lot = true;
     closed_.insert(slot);
+    for (const HeldRow& row : std::exchange(keys_[slot].behind, {})) queue_park(slot, row, 0, {});
 }
 
 void KeyOrder::queue_park(std::uint32_t slot, const HeldRow& row, std::uint32_t attempts, std::string reason) {

@@ -19,6 +19,8 @@ namespace hufu::outbox {
 
 /// Holds every row between reading and settling, by key. A part of `RelayMachine`; no thread, no I/O.
 ///
+/// The messages in flight of one key are in one batch; later ones wait until it came back, because a publisher may have
+/// reported a failure that has not arrived here yet.
 /// A key is open until a message of it fails. Then its rows gather until nothing of it is in flight, and go again from
 /// the first unconfirmed one: that one alone, and the rest when it is confirmed. Where that fails for good the key is
 /// parked. Rows of a parked key, and of a key that waits for its rows in the lot, go to the lot.
@@ -78,6 +80,7 @@ private:
 
     void take_in(HeldRow& row);
     void send(HeldRow row, std::uint32_t slot);
+    void send_behind(std::uint32_t slot);
     void wait(Trouble& trouble, HeldRow row);
     HeldRow take_first(Trouble& trouble);
     void resolve(std::uint32_t slot, SteadyTime now);
@@ -93,7 +96,9 @@ private:
     Random& random_;
     KeyTable keys_;
     SeqSet known_;
+    SeqSet lot_known_;  // of these, what was read from the lot; a row just moved there may still be known as the lane's
     std::vector<std::unique_ptr<PublishBatch>> ready_;
+    std::uint64_t last_batch_ = 0;  // names the last of ready_
     std::vector<Sequence> confirmed_;
     std::vector<std::pair<Sequence, std::uint32_t>> lot_confirmed_;
     std::multimap<SteadyTime, std::uint32_t> blocked_;

@@ -81,6 +81,7 @@ void KeyTable::remove(std::uint32_t slot) {
     removed.listed = 0;
     removed.loose = false;
     removed.drain_queued = false;
+    removed.behind.clear();
     removed.trouble.reset();
     free_.push_back(slot);
 }

@@ -55,6 +55,7 @@ void BrokerNode::stop_process() {
     flights_.clear();
     chore_.reset();
     chore_out_ = false;
+    chore_planned_ = false;
     log_.reset();
 }
 
@@ -103,9 +104,12 @@ void BrokerNode::pump() {
                     pump();
                 });
             });
-        } else if (const auto due = log_->next_chore_at()) {
-            events_.at(std::max(*due, events_.now()), [this, life = life_] {
-                if (life == life_ && log_) pump();
+        } else if (const auto due = log_->next_chore_at(); due && !chore_planned_) {
+            chore_planned_ = true;
+            events_.at(std::max(*due, events_.now() + 1ms), [this, life = life_] {
+                if (life != life_ || !log_) return;
+                chore_planned_ = false;
+                pump();
             });
         }
     }

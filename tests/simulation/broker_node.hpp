@@ -81,6 +81,7 @@ private:
     std::deque<std::shared_ptr<Flight>> flights_;
     std::unique_ptr<broker::LogChore> chore_;
     bool chore_out_ = false;
+    bool chore_planned_ = false;
     std::uint64_t life_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "outbox_database.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <hufu/core/assert.hpp>
@@ -93,9 +94,12 @@ void OutboxDatabase::fail_over() {
 
 std::vector<OutboxDatabase::ParkedHead> OutboxDatabase::parked_heads() const {
     std::map<Key, MessageId> heads;
+    std::set<Key> released;
     for (const auto& [seq, parked] : state_.lot) {
-        if (!parked.released) heads.try_emplace(key_of(parked.row), parked.row.message.id);
+        heads.try_emplace(key_of(parked.row), parked.row.message.id);
+        if (parked.released) released.insert(key_of(parked.row));
     }
+    for (const Key& key : released) heads.erase(key);
     std::vector<ParkedHead> list;
     for (const auto& [key, head] : heads) list.push_back({key, head});
     return list;

@@ -23,6 +23,7 @@ constexpr std::size_t messages_wanted = 200;
 constexpr std::size_t crashes_wanted = 5;
 constexpr std::size_t keys = 12;
 constexpr std::size_t writers = 4;
+constexpr std::uint64_t steps_max = 2'000'000;  // more is a livelock
 constexpr auto quiet_within = 120s;  // of virtual time, after the last fault
 
 class World {
@@ -46,11 +47,11 @@ public:
         events_.between(10ms, 60ms, [this] { do_harm(); });
         events_.after(50ms, [this] { look_after_parked(); });
 
-        while (!healing_ && events_.step()) {
+        while (!healing_ && events_.steps() < steps_max && events_.step()) {
         }
         heal();
         const SteadyTime deadline = events_.now() + quiet_within;
-        while (!is_quiet() && events_.now() < deadline && events_.step()) {
+        while (!is_quiet() && events_.now() < deadline && events_.steps() < steps_max && events_.step()) {
         }
 
         RunResult result;

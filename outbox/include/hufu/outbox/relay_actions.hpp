@@ -48,7 +48,7 @@ struct RelayOptions {
     std::size_t parked_rows = 500;  ///< rows of a released key read at a time, and rows parked in one call
     Duration delayed_poll{200};     ///< precision of `deliver_at`
     Duration late_check{10'000};    ///< how often the safety net counts rows that were passed over; 0: never
-    std::size_t holes_max = 10'000;
+    std::size_t holes_max = 100'000;
 };
 
 /// Checks that the numbers fit each other. The error names option, value and rule.

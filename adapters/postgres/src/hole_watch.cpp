@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <string>
 
 namespace hufu::postgres {
@@ -103,7 +104,10 @@ void HoleWatch::watch(Watched& hole, const Snapshot& snapshot) const {
 void HoleWatch::taken(const Snapshot& snapshot, std::span<const Sequence> holes, std::span<const Sequence> asked,
                       std::span<const Sequence> found) {
     // What the relay no longer asks for, it has found or given up.
-    std::erase_if(quiet_, [&](Sequence seq) { return !contains(holes, seq) || contains(found, seq); });
+    std::vector<Sequence> still_asked;
+    std::set_intersection(quiet_.begin(), quiet_.end(), holes.begin(), holes.end(), std::back_inserter(still_asked));
+    quiet_.clear();
+    std::set_difference(still_asked.begin(), still_asked.end(), found.begin(), found.end(), std::back_inserter(quiet_));
     std::erase_if(watched_,
                   [&](const auto& entry) { return !contains(asked, entry.first) || contains(found, entry.first); });
     std::erase_if(owners_, [&](TransactionNumber owner) { return snapshot.has_ended(owner); });

@@ -3,6 +3,8 @@ include(GNUInstallDirs)
 
 option(HUFU_FUZZ "Build the libFuzzer targets (clang)" OFF)
 option(HUFU_TESTS "Build the tests" ON)
+set(HUFU_TIER "ci" CACHE STRING "How long the simulations and fault runs of the tests are: ci, nightly, release")
+set_property(CACHE HUFU_TIER PROPERTY STRINGS ci nightly release)
 set(HUFU_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty for none")
 
 set(CMAKE_CXX_STANDARD 20)
@@ -19,9 +21,9 @@ find_program(HUFU_MOLD mold)
 add_library(hufu_build_options INTERFACE)
 target_compile_options(hufu_build_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
                        -Woverloaded-virtual -Werror)
-target_compile_definitions(hufu_build_options INTERFACE SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
 if(HUFU_SANITIZE)
-  target_compile_options(hufu_build_options INTERFACE -fsanitize=${HUFU_SANITIZE} -fno-omit-frame-pointer -O1)
+  # Unoptimised, with line tables only: optimising instrumented code triples the time of a build, and CI has two cores.
+  target_compile_options(hufu_build_options INTERFACE -fsanitize=${HUFU_SANITIZE} -fno-omit-frame-pointer -g1)
   target_link_options(hufu_build_options INTERFACE -fsanitize=${HUFU_SANITIZE})
   # GCC 12 reports false positives in inlined standard containers under the sanitizers.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -49,7 +51,11 @@ function(hufu_library name)
     list(APPEND variants "${name}_mutable")
   endif()
   foreach(variant IN LISTS variants)
-    add_library(hufu_${variant} STATIC ${arg_SOURCES})
+    if(variant MATCHES "_mutable$")
+      add_library(hufu_${variant} STATIC EXCLUDE_FROM_ALL ${arg_SOURCES})
+    else()
+      add_library(hufu_${variant} STATIC ${arg_SOURCES})
+    endif()
     add_library(hufu::${variant} ALIAS hufu_${variant})
     target_include_directories(hufu_${variant} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
                                                      $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
@@ -75,10 +81,19 @@ function(hufu_library name)
   endforeach()
 endfunction()
 
-# hufu_program(<name> SOURCES … LINK …): an executable in build/<preset>/bin/.
+# hufu_by_tier(<variable> <ci> <nightly> <release>): picks a volume.
+function(hufu_by_tier variable ci nightly release)
+  if(NOT HUFU_TIER MATCHES "^(ci|nightly|release)$")
+    message(FATAL_ERROR "HUFU_TIER is \"${HUFU_TIER}\": one of ci, nightly, release is needed")
+  endif()
+  set(${variable} ${${HUFU_TIER}} PARENT_SCOPE)
+endfunction()
+
+# hufu_program(<name> SOURCES … LINK … [ON_DEMAND]): an executable in build/<preset>/bin/. ON_DEMAND: only when asked for.
 function(hufu_program name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "ON_DEMAND" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
+  set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ${arg_ON_DEMAND})
   target_link_libraries(${name} PRIVATE hufu_build_options ${arg_LINK})
 endfunction()
 

@@ -36,7 +36,7 @@ BANNED = [
     (r"(steady|system|high_resolution)_clock::now\s*\(", "reads a clock: take a hufu::Clock&"),
     (r"\b(clock_gettime|gettimeofday)\s*\(", "reads a clock: take a hufu::Clock&"),
     (r"\bstd::time\s*\(|(?<![\w:.>])::time\s*\(", "reads a clock: take a hufu::Clock&"),
-    (r"sleep_(for|until)\s*\((?!.*stop)|\b(usleep|nanosleep)\s*\(|(?<![\w:.>])::sleep\s*\(",
+    (r"\bthis_thread::sleep_|\b(usleep|nanosleep)\s*\(|(?<![\w:.>])::sleep\s*\(",
      "sleeps: wait on a condition, or use Clock::sleep_until"),
     (r"std::random_device|\b(std::)?s?rand\s*\(|std::mt19937", "draws chance: take a hufu::Random&"),
     (r"\b(TODO|FIXME|XXX)\b", "unfinished: finish it or refuse it clearly at run time"),

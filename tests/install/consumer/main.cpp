@@ -1,0 +1,25 @@
+// A foreign project: knows only the installed headers and libraries.
+#include <hufu/core/message.hpp>
+#include <hufu/sqlite/database.hpp>
+#include <hufu/sqlite/outbox.hpp>
+#include <hufu/sqlite/schema.hpp>
+
+#include <cstdio>
+#include <exception>
+
+int main(int count, char** arguments) {
+    if (count != 2) return 2;
+    try {
+        hufu::sqlite::Database database{arguments[1]};
+        hufu::sqlite::migrate(database).value();
+        hufu::sqlite::Outbox outbox;
+        hufu::sqlite::Transaction tx{database};
+        const hufu::MessageId id = outbox.append(tx, {.topic = "orders", .ordering_key = "7", .body = "paid"});
+        tx.commit();
+        std::printf("appended %s\n", id.to_string().c_str());
+        return id.is_nil() ? 1 : 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "consumer: %s\n", error.what());
+        return 1;
+    }
+}

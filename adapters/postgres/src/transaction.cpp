@@ -12,6 +12,8 @@ namespace {
 constexpr std::string_view append_one =
     "insert into hufu.outbox_0(message_id, topic, tag, keys, ordering_key, headers, body) "
     "values ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::bytea)";
+constexpr std::string_view append_plain =
+    "insert into hufu.outbox_0(message_id, topic, ordering_key, body) values ($1::uuid, $2::text, $3::text, $4::bytea)";
 constexpr std::string_view append_many =
     "insert into hufu.outbox_0(message_id, topic, tag, keys, ordering_key, headers, body) "
     "select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])";
@@ -43,21 +45,31 @@ MessageId Transaction::mint() { return (options_.ids == nullptr ? connection_.id
 
 void Transaction::run(std::string_view sql, Parameters parameters) {
     HUFU_ASSERT(!over_);
-    noted_.push_back({std::string{sql}, std::move(parameters)});
+    noted_.push_back({std::string{sql}, {}, std::move(parameters)});
+}
+
+/// A statement of this file, whose text need not be copied.
+void Transaction::note(std::string_view own_sql, Parameters parameters) {
+    noted_.push_back({{}, own_sql, std::move(parameters)});
 }
 
 MessageId Transaction::append(const Message& message) {
     HUFU_ASSERT(!over_);
     check(message);
     const MessageId id = message.id.is_nil() ? mint() : message.id;
-    if (options_.allow_asynchronous_commit && !appended_) run(allow_asynchronous);
+    if (options_.allow_asynchronous_commit && !appended_) note(allow_asynchronous, {});
     Parameters parameters;
-    add_columns(parameters, message, id);
     if (message.deliver_at) {
+        add_columns(parameters, message, id);
         parameters.add_timestamp(*message.deliver_at);
-        run(append_due, std::move(parameters));
+        note(append_due, std::move(parameters));
+    } else if (message.tag.empty() && message.keys.empty() && message.headers.empty()) {
+        parameters.reserve(4, 32 + message.topic.size() + message.ordering_key.size() + message.body.size());
+        parameters.add_uuid(id).add(message.topic).add(message.ordering_key).add_binary(message.body);
+        note(append_plain, std::move(parameters));
     } else {
-        run(append_one, std::move(parameters));
+        add_columns(parameters, message, id);
+        note(append_one, std::move(parameters));
     }
     appended_ = true;
     return id;
@@ -78,7 +90,7 @@ void Transaction::append(std::span<Message> messages) {
         for (const auto& message : messages) append(message);
         return;
     }
-    if (options_.allow_asynchronous_commit && !appended_) run(allow_asynchronous);
+    if (options_.allow_asynchronous_commit && !appended_) note(allow_asynchronous, {});
     const std::size_t count = messages.size();
     std::vector<MessageId> ids;
     std::vector<std::string> built;  // reserved whole: views into it must stay
@@ -102,7 +114,7 @@ void Transaction::append(std::span<Message> messages) {
         .add_text_array(ordering_keys)
         .add_bytea_array(headers)
         .add_bytea_array(bodies);
-    run(append_many, std::move(parameters));
+    note(append_many, std::move(parameters));
     appended_ = true;
 }
 
@@ -111,7 +123,10 @@ Rows Transaction::fly(std::string_view last, const Parameters& parameters) {
     std::vector<Step> steps;
     steps.reserve(noted_.size() + 2);
     if (!begun_) steps.push_back({.sql = "begin"});
-    for (const auto& noted : noted_) steps.push_back({.sql = noted.sql, .parameters = &noted.parameters});
+    for (const auto& noted : noted_) {
+        steps.push_back({.sql = noted.users_sql.empty() ? noted.own_sql : std::string_view{noted.users_sql},
+                         .parameters = &noted.parameters});
+    }
     steps.push_back({.sql = last, .parameters = &parameters});
     begun_ = true;
     Flight flight = connection_.fly(steps);

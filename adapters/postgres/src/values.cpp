@@ -126,6 +126,11 @@ Parameters& Parameters::add_bytea_array(std::span<const std::string_view> values
     return add_bytes_array(values, type_bytea);
 }
 
+void Parameters::reserve(std::size_t values, std::size_t bytes) {
+    slots_.reserve(values);
+    bytes_.reserve(bytes);
+}
+
 void Parameters::clear() noexcept {
     bytes_.clear();
     slots_.clear();

@@ -40,6 +40,7 @@ public:
     Parameters& add_text_array(std::span<const std::string_view> texts);
     Parameters& add_bytea_array(std::span<const std::string_view> values);
     void clear() noexcept;
+    void reserve(std::size_t values, std::size_t bytes);
 
 private:
     friend class Connection;

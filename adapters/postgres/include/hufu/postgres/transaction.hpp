@@ -50,9 +50,11 @@ public:
 
 private:
     struct Noted {
-        std::string sql;
+        std::string users_sql;
+        std::string_view own_sql;  // of this library: lives as long as the program
         Parameters parameters;
     };
+    void note(std::string_view own_sql, Parameters parameters);
     Rows fly(std::string_view last, const Parameters& parameters);
     MessageId mint();
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "../src/hole_watch.hpp"
+#include "hole_watch.hpp"
 
 namespace hufu::postgres {
 namespace {

@@ -132,7 +132,8 @@ private:
         const auto handle = log_->open_queue("topic" + std::to_string(queue), 0);
         const auto appended = log_->append(handle, 0, record_of(attempt.text));
         if (!appended) {
-            if (appended.error().disposition() != Disposition::retry) broke("refusals are retryable: " + appended.error().text());
+            if (appended.error().disposition() != Disposition::retry)
+                broke("refusals are retryable: " + appended.error().text());
             return;
         }
         attempt.ticket = appended->ticket;
@@ -229,7 +230,8 @@ private:
             const bool here = texts.contains(attempt.text);
             if (here && !acknowledged_.contains({attempt.queue, attempt.offset})) ++explained;
             if (!here && !attempt.refused && !lost_in) lost_in = attempt.era;
-            if (here && lost_in && attempt.era >= *lost_in && !attempt.refused) return broke("what is recovered is a prefix of what was appended");
+            if (here && lost_in && attempt.era >= *lost_in && !attempt.refused)
+                return broke("what is recovered is a prefix of what was appended");
         }
         std::size_t beyond = 0;
         for (const auto& [place, text] : found) beyond += acknowledged_.contains(place) ? 0U : 1U;
@@ -241,7 +243,8 @@ private:
         bool allowed = false;
         if (durable_state_.first == 0) allowed = !now || !states_.empty();
         if (now && durable_state_.second == *now) allowed = true;
-        for (const auto& [ticket, value] : states_) allowed = allowed || (ticket >= durable_state_.first && now && value == *now);
+        for (const auto& [ticket, value] : states_)
+            allowed = allowed || (ticket >= durable_state_.first && now && value == *now);
         if (!allowed) broke("the recovered state is the last durable one, or a later one");
         if (now) durable_state_ = {1, std::string{*now}};
     }

@@ -40,10 +40,11 @@ inline std::vector<ReadRecord> split(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const auto size = log_record::load_u32(bytes.data());
         const auto one = bytes.first(size);
-        records.push_back({log_record::load_u64(one.data() + log_record::queue_offset_at),
-                           log_record::load_u64(one.data() + log_record::log_offset_at),
-                           log_record::load_u64(one.data() + log_record::store_timestamp_at(one)),
-                           {reinterpret_cast<const char*>(one.data()) + log_record::bytes_min, size - log_record::bytes_min}});
+        records.push_back(
+            {log_record::load_u64(one.data() + log_record::queue_offset_at),
+             log_record::load_u64(one.data() + log_record::log_offset_at),
+             log_record::load_u64(one.data() + log_record::store_timestamp_at(one)),
+             {reinterpret_cast<const char*>(one.data()) + log_record::bytes_min, size - log_record::bytes_min}});
         bytes = bytes.subspan(size);
     }
     return records;

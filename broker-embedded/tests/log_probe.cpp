@@ -19,9 +19,7 @@ namespace {
 using namespace hufu;
 using namespace hufu::broker;
 
-double seconds_since(SteadyTime start) {
-    return std::chrono::duration<double>(system_clock().steady_now() - start).count();
-}
+double seconds_since(SteadyTime start) { return std::chrono::duration<double>(system_clock().steady_now() - start).count(); }
 
 long rss_anon_kib() {
     std::FILE* status = std::fopen("/proc/self/status", "r");
@@ -64,10 +62,10 @@ class Loop {
 public:
     Loop(Log& log, std::chrono::microseconds spin)
         : log_{log}, writer_{log, system_clock(), {.spin = spin}, [this] {
-              const std::scoped_lock lock{mutex_};
-              notified_ = true;
-              wake_.notify_one();
-          }} {}
+                                 const std::scoped_lock lock{mutex_};
+                                 notified_ = true;
+                                 wake_.notify_one();
+                             }} {}
 
     void run(const char* name, std::uint64_t window, std::uint64_t total, std::size_t body) {
         const auto record = record_of(body);
@@ -124,14 +122,16 @@ private:
 
 /// What the owner's thread pays: appends only, groups thrown at a file that is never synced would hide nothing.
 void probe_append(Directory& directory) {
-    auto log = Log::open(directory, {.first_segment_bytes = 64U << 20U, .pending_bytes_max = 48U << 20U}, system_clock()).value();
+    auto log =
+        Log::open(directory, {.first_segment_bytes = 64U << 20U, .pending_bytes_max = 48U << 20U}, system_clock()).value();
     const auto queue = log->open_queue("probe", 0);
     const auto record = record_of(1024);
     constexpr int count = 30'000;
     for (int round = 0; round < 2; ++round) {
         const auto start = system_clock().steady_now();
         int done = 0;
-        for (; done < count / 2 && log->append(queue, 0, record); ++done) {}
+        for (; done < count / 2 && log->append(queue, 0, record); ++done) {
+        }
         std::printf("%-28s %10.0f ns\n", round == 0 ? "append (new memory)" : "append", seconds_since(start) / done * 1e9);
         while (log->busy()) {
             auto* group = log->take_group();
@@ -177,11 +177,12 @@ int main(int arguments, char** values) {
     {
         const auto start = system_clock().steady_now();
         auto log = Log::open(*directory, {}, system_clock()).value();
-        std::printf("%-28s %10.1f ms  (%.2f GB, %llu segments, %llu MB replayed, %llu rebuilt)  RssAnon %.1f MB\n", "open again",
-                    seconds_since(start) * 1e3, static_cast<double>(log->bytes_on_disk()) / 1e9,
+        std::printf("%-28s %10.1f ms  (%.2f GB, %llu segments, %llu MB replayed, %llu rebuilt)  RssAnon %.1f MB\n",
+                    "open again", seconds_since(start) * 1e3, static_cast<double>(log->bytes_on_disk()) / 1e9,
                     static_cast<unsigned long long>(log->recovery().segments),
                     static_cast<unsigned long long>(log->recovery().replayed_bytes >> 20U),
-                    static_cast<unsigned long long>(log->recovery().rebuilt_indexes), static_cast<double>(rss_anon_kib()) / 1024);
+                    static_cast<unsigned long long>(log->recovery().rebuilt_indexes),
+                    static_cast<double>(rss_anon_kib()) / 1024);
         const auto queue = log->find_queue("probe", 0).value();
         std::vector<std::byte> bytes;
         const auto read_start = system_clock().steady_now();
@@ -192,8 +193,9 @@ int main(int arguments, char** values) {
             records += result.records;
             offset = result.next_offset;
         }
-        std::printf("%-28s %10.0f ns each, %llu of %llu\n", "read", seconds_since(read_start) / static_cast<double>(records) * 1e9,
-                    static_cast<unsigned long long>(records), static_cast<unsigned long long>(log->max_offset(queue)));
+        std::printf("%-28s %10.0f ns each, %llu of %llu\n", "read",
+                    seconds_since(read_start) / static_cast<double>(records) * 1e9, static_cast<unsigned long long>(records),
+                    static_cast<unsigned long long>(log->max_offset(queue)));
     }
     return 0;
 }

@@ -94,14 +94,10 @@ json::object status_json(const outbox::Status& status) {
                              {"epoch", status.owner->epoch},
                              {"lease_left_ms", status.owner->lease_left.count()}};
     }
-    return {{"pending", status.pending},
-            {"oldest_age_ms", optional_json(status.oldest_age)},
-            {"delayed", status.delayed},
-            {"next_due_in_ms", optional_json(status.next_due_in)},
-            {"parked_rows", status.parked_rows},
-            {"parked_keys", status.parked_keys},
-            {"owner", std::move(owner)},
-            {"schema_version", status.schema_version}};
+    return {{"pending", status.pending},         {"oldest_age_ms", optional_json(status.oldest_age)},
+            {"delayed", status.delayed},         {"next_due_in_ms", optional_json(status.next_due_in)},
+            {"parked_rows", status.parked_rows}, {"parked_keys", status.parked_keys},
+            {"owner", std::move(owner)},         {"schema_version", status.schema_version}};
 }
 
 int status(const Config& config) {
@@ -121,14 +117,15 @@ int status(const Config& config) {
                     (left.count() >= 0 ? ", lease runs for " + duration_text(left)
                                        : ", lease ended " + duration_text(-left) + " ago");
         }
-        print_table({{"outbox", store.describe()},
-                     {"pending", std::to_string(status->pending)},
-                     {"oldest pending", optional_text(status->oldest_age)},
-                     {"delayed", std::to_string(status->delayed)},
-                     {"next due in", optional_text(status->next_due_in)},
-                     {"parked", std::to_string(status->parked_rows) + " rows of " + std::to_string(status->parked_keys) + " keys"},
-                     {"relay", owner},
-                     {"schema version", std::to_string(status->schema_version)}});
+        print_table(
+            {{"outbox", store.describe()},
+             {"pending", std::to_string(status->pending)},
+             {"oldest pending", optional_text(status->oldest_age)},
+             {"delayed", std::to_string(status->delayed)},
+             {"next due in", optional_text(status->next_due_in)},
+             {"parked", std::to_string(status->parked_rows) + " rows of " + std::to_string(status->parked_keys) + " keys"},
+             {"relay", owner},
+             {"schema version", std::to_string(status->schema_version)}});
         return exit_success;
     });
 }
@@ -215,7 +212,8 @@ int show(const Config& config) {
             return exit_success;
         }
         constexpr std::size_t preview = 60;
-        std::vector<std::vector<std::string>> table{{"SEQ", "ID", "ATTEMPTS", "RELEASED", "CREATED AT", "BYTES", "REASON", "BODY"}};
+        std::vector<std::vector<std::string>> table{
+            {"SEQ", "ID", "ATTEMPTS", "RELEASED", "CREATED AT", "BYTES", "REASON", "BODY"}};
         for (const auto& row : *rows) {
             const auto& body = row.row.message.body;
             table.push_back({std::to_string(row.row.seq), row.row.message.id.to_string(), std::to_string(row.attempts),

@@ -23,9 +23,11 @@ ConfigSchema relay_schema() {
     schema.duration("poll_max", defaults.poll_max, milliseconds{1}, seconds{60}, "longest wait between looks for new rows");
     schema.integer("window_rows", static_cast<std::int64_t>(defaults.window_rows), 1, 10'000'000,
                    "most rows read and not yet settled");
-    schema.integer("publish_rows", static_cast<std::int64_t>(defaults.publish_rows), 1, 100'000, "most messages in one batch");
+    schema.integer("publish_rows", static_cast<std::int64_t>(defaults.publish_rows), 1, 100'000,
+                   "most messages in one batch");
     schema.integer("attempts_max", 10, 1, 1'000'000, "failures of a message after which its key is parked");
-    schema.duration("retry_first", milliseconds{100}, milliseconds{1}, seconds{3600}, "wait after the first failure, then doubled");
+    schema.duration("retry_first", milliseconds{100}, milliseconds{1}, seconds{3600},
+                    "wait after the first failure, then doubled");
     schema.duration("retry_cap", seconds{30}, milliseconds{1}, seconds{86400}, "longest wait between attempts");
     schema.choice("log_level", {"debug", "info", "warning", "error"}, "info", "least level of log lines on standard error");
     schema.choice("log_format", {"text", "json"}, "text", "how log lines look");

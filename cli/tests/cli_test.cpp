@@ -109,7 +109,8 @@ TEST_F(CliOutbox, ShowsWhatIsParked) {
                                   HasSubstr("\"owner\":\"test\"")));
     EXPECT_THAT(program_.run({"outbox", "status", "--outbox", url_}).out, HasSubstr("2 rows of 1 keys"));
     EXPECT_THAT(program_.run({"outbox", "list", "--outbox", url_}).out, AllOf(HasSubstr("orders"), HasSubstr("too large")));
-    EXPECT_THAT(program_.run({"outbox", "list", "--outbox", url_, "--json"}).out, HasSubstr("\"rows\":2,\"rows_released\":0"));
+    EXPECT_THAT(program_.run({"outbox", "list", "--outbox", url_, "--json"}).out,
+                HasSubstr("\"rows\":2,\"rows_released\":0"));
     const auto shown = program_.run({"outbox", "show", "--outbox", url_, "--topic", "orders", "--key", "42", "--json"});
     EXPECT_THAT(shown.out, AllOf(HasSubstr("\"body\":\"first\""), HasSubstr("\"body\":\"second\"")));
 }
@@ -129,14 +130,15 @@ TEST_F(CliOutbox, ReleasesAndDiscardsWithAnAudit) {
     EXPECT_THAT(one.err, HasSubstr("release the whole key"));
     EXPECT_EQ(run({"outbox", "discard"}, {"--seq", "1", "--actor", "ann", "--reason", "test data", "--json"}).out,
               "{\"discarded\":1}\n");
-    EXPECT_EQ(run({"outbox", "release"}, {"--actor", "bob", "--reason", "limit raised", "--json"}).out, "{\"released\":1}\n");
+    EXPECT_EQ(run({"outbox", "release"}, {"--actor", "bob", "--reason", "limit raised", "--json"}).out,
+              "{\"released\":1}\n");
     const auto audit = program_.run({"outbox", "audit", "--outbox", url_});
     EXPECT_THAT(audit.out, AllOf(HasSubstr("ann"), HasSubstr("test data"), HasSubstr("bob"), HasSubstr("limit raised")));
 }
 
 TEST_F(CliOutbox, SaysWhenNothingIsParkedThere) {
-    const auto said = program_.run({"outbox", "release", "--outbox", url_, "--topic", "orders", "--key", "44", "--actor", "ann",
-                                    "--reason", "try"});
+    const auto said = program_.run(
+        {"outbox", "release", "--outbox", url_, "--topic", "orders", "--key", "44", "--actor", "ann", "--reason", "try"});
     EXPECT_EQ(said.exit_code, 1);
     EXPECT_THAT(said.err, AllOf(HasSubstr("nothing is parked"), HasSubstr("\"44\"")));
 }

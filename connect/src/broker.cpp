@@ -19,7 +19,8 @@ constexpr std::string_view what = "a broker";
 /// Surroundings with every gap filled.
 struct Filled {
     explicit Filled(const Surroundings& given)
-        : clock{given.clock ? *given.clock : system_clock()}, random{given.random ? *given.random : system_random()},
+        : clock{given.clock ? *given.clock : system_clock()},
+          random{given.random ? *given.random : system_random()},
           log{given.log ? *given.log : no_log()} {
         if (given.metrics == nullptr) {
             own_metrics = std::make_unique<MetricsRegistry>();
@@ -74,8 +75,7 @@ Result<Place> embedded(const std::string& folder, const Surroundings& surroundin
     options.folder = folder;
     options.unix_socket = broker::EmbeddedBroker::socket_path(folder);
     place.client.name_servers = {"unix:" + options.unix_socket};
-    auto opened = broker::EmbeddedBroker::open(std::move(options), filled.clock, filled.random, *filled.metrics,
-                                               filled.log);
+    auto opened = broker::EmbeddedBroker::open(std::move(options), filled.clock, filled.random, *filled.metrics, filled.log);
     if (opened) {
         place.broker = std::move(*opened);
         place.metrics = std::move(filled.own_metrics);
@@ -122,7 +122,8 @@ class OwningSubscription final : public Subscription {
 public:
     OwningSubscription(Place place, std::unique_ptr<Subscription> subscription)
         : place_{std::move(place)}, subscription_{std::move(subscription)} {}
-    Result<std::vector<Delivery>> receive(std::size_t max, std::chrono::milliseconds timeout, std::stop_token stop) override {
+    Result<std::vector<Delivery>> receive(std::size_t max, std::chrono::milliseconds timeout,
+                                          std::stop_token stop) override {
         return subscription_->receive(max, timeout, std::move(stop));
     }
     void acknowledge(std::span<const DeliveryTag> tags) override { subscription_->acknowledge(tags); }
@@ -155,7 +156,8 @@ Result<std::unique_ptr<Subscription>> subscription(const std::string& url, Subsc
         return place.error();
     }
     const Filled filled{surroundings};
-    auto opened = rocketmq::open_subscription(place->client, std::move(options), {}, filled.clock, filled.random, filled.log);
+    auto opened =
+        rocketmq::open_subscription(place->client, std::move(options), {}, filled.clock, filled.random, filled.log);
     if (!opened || place->broker == nullptr) {
         return opened;
     }

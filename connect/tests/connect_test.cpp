@@ -14,7 +14,8 @@ TEST(Connect, ListsTheKnownStoresForAnUnknownOne) {
         const auto opened = outbox(url);
         ASSERT_FALSE(opened) << url;
         EXPECT_EQ(opened.error().code(), ErrorCode::invalid_argument);
-        EXPECT_THAT(opened.error().text(), AllOf(HasSubstr("\"" + url + "\""), HasSubstr("sqlite:PATH"), HasSubstr("postgresql://")));
+        EXPECT_THAT(opened.error().text(),
+                    AllOf(HasSubstr("\"" + url + "\""), HasSubstr("sqlite:PATH"), HasSubstr("postgresql://")));
     }
 }
 

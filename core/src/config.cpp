@@ -169,9 +169,10 @@ private:
         if (sources_.environment_prefix.empty()) return {};
         for (const auto& [variable, value] : sources_.environment) {
             if (!variable.starts_with(sources_.environment_prefix)) continue;
-            const auto key = std::find_if(schema_.keys().begin(), schema_.keys().end(), [&, &wanted = variable](const Key& known) {
-                return as_variable(sources_.environment_prefix, known.name) == wanted;
-            });
+            const auto key =
+                std::find_if(schema_.keys().begin(), schema_.keys().end(), [&, &wanted = variable](const Key& known) {
+                    return as_variable(sources_.environment_prefix, known.name) == wanted;
+                });
             if (key == schema_.keys().end()) {
                 std::string name = variable.substr(sources_.environment_prefix.size());
                 std::transform(name.begin(), name.end(), name.begin(),

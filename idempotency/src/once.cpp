@@ -19,9 +19,9 @@ constexpr OnceAction guard_last[] = {OnceAction::begin,       OnceAction::find_g
                                      OnceAction::keep_result, OnceAction::commit,     OnceAction::finished};
 
 // Seeded bug: the check sees a state that need not hold any more when the effect runs.
-constexpr OnceAction check_first[] = {OnceAction::begin,        OnceAction::find_guard,  OnceAction::roll_back,
-                                      OnceAction::begin,        OnceAction::run_effect,  OnceAction::insert_guard,
-                                      OnceAction::keep_result,  OnceAction::commit,      OnceAction::finished};
+constexpr OnceAction check_first[] = {OnceAction::begin,       OnceAction::find_guard, OnceAction::roll_back,
+                                      OnceAction::begin,       OnceAction::run_effect, OnceAction::insert_guard,
+                                      OnceAction::keep_result, OnceAction::commit,     OnceAction::finished};
 
 // Seeded bug: no guard at all, so every delivery is an effect.
 constexpr OnceAction no_guard[] = {OnceAction::begin, OnceAction::run_effect, OnceAction::commit, OnceAction::finished};
@@ -88,7 +88,8 @@ void OnceMachine::seen(const GuardSeen& seen) {
         return end_with({Handled::already_done, seen.result});
     }
     if (first_stored_at_ < seen.horizon) {
-        return end_with({Handled::reject, {},
+        return end_with({Handled::reject,
+                         {},
                          "message " + key_.id.to_string() + " was first stored at " + microseconds_text(first_stored_at_) +
                              " us, before the horizon of group \"" + key_.group + "\" (" + microseconds_text(seen.horizon) +
                              " us): its guard row may have been purged, so it is not run; check by hand whether its "
@@ -150,9 +151,7 @@ private:
 OnceOutcome run_once(OnceMachine machine, EffectTransaction& transaction, GuardRows& rows,
                      const std::function<EffectResult()>& effect) {
     Open open{transaction};
-    const auto answer = [&machine](const Result<void>& result) {
-        result ? machine.done() : machine.failed(result.error());
-    };
+    const auto answer = [&machine](const Result<void>& result) { result ? machine.done() : machine.failed(result.error()); };
     const auto answer_seen = [&machine](const Result<GuardSeen>& result) {
         result ? machine.seen(*result) : machine.failed(result.error());
     };

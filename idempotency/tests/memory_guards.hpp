@@ -76,9 +76,7 @@ inline bool step(OnceMachine& machine, MemoryTransaction& transaction) {
         case OnceAction::insert_guard: machine.seen(*transaction.insert(machine.key())); return true;
         case OnceAction::find_guard: machine.seen(*transaction.find(machine.key())); return true;
         case OnceAction::run_effect: machine.returned(transaction.effect()); return true;
-        case OnceAction::keep_result:
-            answer(transaction.keep_result(machine.key(), machine.outcome().result));
-            return true;
+        case OnceAction::keep_result: answer(transaction.keep_result(machine.key(), machine.outcome().result)); return true;
         case OnceAction::commit: answer(transaction.commit()); return true;
         case OnceAction::roll_back:
             transaction.roll_back();

@@ -58,8 +58,8 @@ struct KeySlot {
     std::uint64_t listed = 0;    ///< last listing of the lot that had the key
     bool loose = false;          ///< stands for one row without an ordering key
     bool drain_queued = false;
-    std::uint64_t batch = 0;             ///< the one its messages in flight are in
-    std::vector<HeldRow> behind = {};    ///< ascending by seq; go when that batch came back
+    std::uint64_t batch = 0;           ///< the one its messages in flight are in
+    std::vector<HeldRow> behind = {};  ///< ascending by seq; go when that batch came back
     std::unique_ptr<Trouble> trouble = {};
 };
 

@@ -31,11 +31,20 @@ TEST_P(Guard, KeepsGroupsApart) {
 
 TEST_P(Guard, LeavesNothingOfAnEffectThatFails) {
     const auto now = under_test_->now();
-    EXPECT_EQ(under_test_->deliver("stock", id, now, [] { return EffectResult{Handled::retry, {}, "closed"}; }).handled,
+    EXPECT_EQ(under_test_->deliver("stock", id, now,
+                                   [] {
+                                       return EffectResult{Handled::retry, {}, "closed"};
+                                   })
+                  .handled,
               Handled::retry);
-    EXPECT_EQ(under_test_->deliver("stock", id, now, [] { return EffectResult{Handled::reject, {}, "never"}; }).reason, "never");
-    EXPECT_THROW(static_cast<void>(under_test_->deliver("stock", id, now,
-                                                        []() -> EffectResult { throw std::runtime_error{"boom"}; })),
+    EXPECT_EQ(under_test_->deliver("stock", id, now,
+                                   [] {
+                                       return EffectResult{Handled::reject, {}, "never"};
+                                   })
+                  .reason,
+              "never");
+    EXPECT_THROW(static_cast<void>(
+                     under_test_->deliver("stock", id, now, []() -> EffectResult { throw std::runtime_error{"boom"}; })),
                  std::runtime_error);
     EXPECT_EQ(under_test_->effects(), 0);
     EXPECT_EQ(under_test_->deliver("stock", id, now, done).handled, Handled::done);

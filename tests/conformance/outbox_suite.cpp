@@ -12,7 +12,11 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 TEST_P(OutboxStore, GivesBackWhatWasAppended) {
-    Message full{.id = MessageId{{1, 2, 3}}, .topic = "orders", .tag = "paid", .keys = {"k1", "k2"}, .ordering_key = "42",
+    Message full{.id = MessageId{{1, 2, 3}},
+                 .topic = "orders",
+                 .tag = "paid",
+                 .keys = {"k1", "k2"},
+                 .ordering_key = "42",
                  .body = {"\0\xff", 2}};
     full.headers.set("traceparent", "00-1-2-03");
     full.headers.set("empty", "");
@@ -136,7 +140,8 @@ TEST_P(OutboxStore, PassesTheLaneOnAtOnceWhenItIsReleased) {
 }
 
 TEST_P(OutboxStore, LetsAFormerOwnerChangeNothing) {
-    under_test_->append({message("a", "1"), {.topic = "orders", .body = "later", .deliver_at = under_test_->now() + hours{1}}});
+    under_test_->append(
+        {message("a", "1"), {.topic = "orders", .body = "later", .deliver_at = under_test_->now() + hours{1}}});
     const auto all = seqs();
     const auto former = claim("one");
     under_test_->expire_lease();
@@ -188,7 +193,8 @@ TEST_P(OutboxStore, TellsItsStatus) {
     EXPECT_FALSE(status.oldest_age.has_value());
     EXPECT_FALSE(status.owner.has_value());
     EXPECT_GT(status.schema_version, 0);
-    under_test_->append({message("a", "1"), message("b", "2"),
+    under_test_->append({message("a", "1"),
+                         message("b", "2"),
                          {.topic = "orders", .body = "later", .deliver_at = under_test_->now() + hours{1}}});
     const auto owner = claim("relay-7");
     const outbox::ParkRow row{seqs().at(0), 1, "failed", false};

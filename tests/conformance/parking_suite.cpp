@@ -48,9 +48,8 @@ TEST_P(ParkingLot, MovesRowsOutOfTheLaneInOrder) {
 }
 
 TEST_P(ParkingLot, ListsKeysWithTheirFirstReason) {
-    const std::vector<outbox::ParkRow> rows{{seqs_[0], 10, "too large", false},
-                                            {seqs_[1], 0, "waits", false},
-                                            {seqs_[2], 3, "no such topic", false}};
+    const std::vector<outbox::ParkRow> rows{
+        {seqs_[0], 10, "too large", false}, {seqs_[1], 0, "waits", false}, {seqs_[2], 3, "no such topic", false}};
     ASSERT_EQ(lot().park(claim_, rows).value(), Ownership::held);
     const auto keys = lot().list().value();
     ASSERT_EQ(keys.size(), 2u);

@@ -45,9 +45,9 @@ public:
 private:
     const std::int32_t queue_id_;
     mutable std::mutex mutex_;
-    std::uint64_t attempted_ = 0;                             // guarded by mutex_
-    std::map<std::uint64_t, std::int64_t> acknowledged_;      // number -> queue offset, guarded by mutex_
-    std::map<std::int64_t, std::string> seen_;                // queue offset -> body, guarded by mutex_
+    std::uint64_t attempted_ = 0;                         // guarded by mutex_
+    std::map<std::uint64_t, std::int64_t> acknowledged_;  // number -> queue offset, guarded by mutex_
+    std::map<std::int64_t, std::string> seen_;            // queue offset -> body, guarded by mutex_
 };
 
 }  // namespace hufu::fault

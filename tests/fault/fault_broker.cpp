@@ -169,7 +169,8 @@ struct Totals {
 };
 
 /// Load, kill (and lose pages), restart, read everything back.
-void run_round(const Options& options, const std::string& folder, Fault fault, Ledgers& ledgers, Random& random, Totals& totals) {
+void run_round(const Options& options, const std::string& folder, Fault fault, Ledgers& ledgers, Random& random,
+               Totals& totals) {
     {
         Broker broker{options, folder, fault};
         broker.wait_ready();
@@ -192,8 +193,8 @@ void run_round(const Options& options, const std::string& folder, Fault fault, L
     totals.verdict.add(verdict);
     ++totals.rounds[static_cast<int>(fault)];
     if (!verdict.held()) {
-        std::fprintf(stderr, "%s: broken: lost %lu, duplicated %lu, reordered %lu, invented %lu, moved %lu\n", name_of(fault),
-                     verdict.lost, verdict.duplicated, verdict.reordered, verdict.invented, verdict.moved);
+        std::fprintf(stderr, "%s: broken: lost %lu, duplicated %lu, reordered %lu, invented %lu, moved %lu\n",
+                     name_of(fault), verdict.lost, verdict.duplicated, verdict.reordered, verdict.invented, verdict.moved);
     }
 }
 
@@ -233,7 +234,8 @@ void print(const Totals& totals, bool json) {
     const bool held = verdict.held();
     if (json) {
         std::printf(
-            "{\"fault\":\"broker\",\"held\":%s,\"rounds\":{\"kill\":%d,\"page_loss\":%d,\"torn_pages\":%d},\"acknowledged\":%lu,"
+            "{\"fault\":\"broker\",\"held\":%s,\"rounds\":{\"kill\":%d,\"page_loss\":%d,\"torn_pages\":%d},\"acknowledged\":"
+            "%lu,"
             "\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"invented\":%lu,\"moved\":%lu,\"writes_taken_back\":%lu,"
             "\"recovery_ms_max\":%ld}\n",
             held ? "true" : "false", totals.rounds[0], totals.rounds[1], totals.rounds[2], totals.acknowledged, verdict.lost,
@@ -241,10 +243,11 @@ void print(const Totals& totals, bool json) {
             totals.recovery_ms_max);
         return;
     }
-    std::printf("%s: %d kills, %d page losses, %d torn; %lu acknowledged, %lu lost, %lu duplicated, %lu reordered, %lu invented, "
-                "%lu moved; longest recovery %ld ms\n",
-                held ? "held" : "BROKEN", totals.rounds[0], totals.rounds[1], totals.rounds[2], totals.acknowledged, verdict.lost,
-                verdict.duplicated, verdict.reordered, verdict.invented, verdict.moved, totals.recovery_ms_max);
+    std::printf(
+        "%s: %d kills, %d page losses, %d torn; %lu acknowledged, %lu lost, %lu duplicated, %lu reordered, %lu invented, "
+        "%lu moved; longest recovery %ld ms\n",
+        held ? "held" : "BROKEN", totals.rounds[0], totals.rounds[1], totals.rounds[2], totals.acknowledged, verdict.lost,
+        verdict.duplicated, verdict.reordered, verdict.invented, verdict.moved, totals.recovery_ms_max);
 }
 
 Options parse(int count, char** arguments) {

@@ -63,7 +63,8 @@ public:
     }
 
     std::string inside(std::string_view path) const {
-        if (path.size() <= folder_.size() + 1 || path.substr(0, folder_.size()) != folder_ || path[folder_.size()] != '/') return {};
+        if (path.size() <= folder_.size() + 1 || path.substr(0, folder_.size()) != folder_ || path[folder_.size()] != '/')
+            return {};
         return std::string{path.substr(folder_.size() + 1)};
     }
 
@@ -74,8 +75,8 @@ public:
         return is_folder(at) ? std::string{path} : std::string{};
     }
 
-    void note(JournalKind kind, const std::string& name, const std::string& other, std::uint64_t offset, std::uint64_t length,
-              std::uint64_t size, const std::vector<char>& before) {
+    void note(JournalKind kind, const std::string& name, const std::string& other, std::uint64_t offset,
+              std::uint64_t length, std::uint64_t size, const std::vector<char>& before) {
         JournalHeader header{};
         header.kind = kind;
         header.name_bytes = static_cast<std::uint32_t>(name.size());
@@ -280,7 +281,9 @@ int ftruncate(int descriptor, off_t size) noexcept {
     static const auto plain = real<int (*)(int, off_t)>("ftruncate");
     return watched(
         descriptor,
-        [&](Watch& watch, const std::string& name) { watch.before_resize(descriptor, name, static_cast<std::uint64_t>(size)); },
+        [&](Watch& watch, const std::string& name) {
+            watch.before_resize(descriptor, name, static_cast<std::uint64_t>(size));
+        },
         [&] { return plain(descriptor, size); });
 }
 
@@ -293,7 +296,8 @@ int posix_fallocate(int descriptor, off_t offset, off_t size) {
         [&](Watch& watch, const std::string& name) {
             struct stat status {};
             ::fstat(descriptor, &status);
-            const auto wanted = std::max(static_cast<std::uint64_t>(offset + size), static_cast<std::uint64_t>(status.st_size));
+            const auto wanted =
+                std::max(static_cast<std::uint64_t>(offset + size), static_cast<std::uint64_t>(status.st_size));
             watch.before_resize(descriptor, name, wanted);
         },
         [&] { return plain(descriptor, offset, size); });

@@ -50,7 +50,8 @@ void RawClient::send(std::int32_t opaque, std::string_view topic, std::int32_t q
     request.queue_id = queue_id;
     request.default_topic_queues = 8;
     request.born_timestamp = 1;
-    remoting::append_request(out_, remoting::SerializeType::json, remoting::RequestCode::send_message_v2, opaque, request, body);
+    remoting::append_request(out_, remoting::SerializeType::json, remoting::RequestCode::send_message_v2, opaque, request,
+                             body);
 }
 
 bool RawClient::flush() {
@@ -110,7 +111,8 @@ std::optional<std::vector<Stored>> RawClient::read_all(std::string_view topic, s
             stored.push_back({record->queue_offset, std::string{record->body}});
             at += remoting::record_size(*record);
         }
-        if (answer->response_code() == remoting::ResponseCode::pull_not_found || pulled->next_begin_offset >= pulled->max_offset) {
+        if (answer->response_code() == remoting::ResponseCode::pull_not_found ||
+            pulled->next_begin_offset >= pulled->max_offset) {
             return stored;
         }
         offset = pulled->next_begin_offset;

@@ -116,12 +116,15 @@ void ConsumerNode::pull(std::size_t queue) {
 void ConsumerNode::obey(const ConsumerActions& actions) {
     for (const auto& start : actions.start) {
         auto execution = std::make_shared<Execution>(
-            Execution{idempotency::OnceMachine{{"stock", start.delivery->message.id}, start.delivery->stored_at}, start.job,
-                      start.delivery->message, {}});
+            Execution{idempotency::OnceMachine{{"stock", start.delivery->message.id}, start.delivery->stored_at},
+                      start.job,
+                      start.delivery->message,
+                      {}});
         later(5us, 100us, [this, execution] { advance(execution); });
     }
     for (const auto& tag : actions.acknowledge) acknowledge(tag);
-    for (const auto& letter : actions.dead_letters) hooks_.complain("a dead letter nobody expected: " + letter.message->id.to_string());
+    for (const auto& letter : actions.dead_letters)
+        hooks_.complain("a dead letter nobody expected: " + letter.message->id.to_string());
     plan_tick();
 }
 
@@ -178,7 +181,8 @@ void ConsumerNode::advance(const std::shared_ptr<Execution>& execution) {
             break;
         case OnceAction::commit: {
             const bool committed = effects_.commit(*execution->transaction);
-            events_.note("effect ", committed ? "committed: " : "not committed: ", execution->message.id.to_string(), " ", execution->message.ordering_key, " ", execution->message.body);
+            events_.note("effect ", committed ? "committed: " : "not committed: ", execution->message.id.to_string(), " ",
+                         execution->message.ordering_key, " ", execution->message.body);
             open_.erase(*execution->transaction);
             execution->transaction.reset();
             if (committed && !events_.chance(100)) {
@@ -197,7 +201,8 @@ void ConsumerNode::advance(const std::shared_ptr<Execution>& execution) {
             machine.done();
             break;
         case OnceAction::finished:
-            obey(machine_->handled(execution->job, HandlerResult{machine.outcome().handled, machine.outcome().reason}, events_.now()));
+            obey(machine_->handled(execution->job, HandlerResult{machine.outcome().handled, machine.outcome().reason},
+                                   events_.now()));
             return;
     }
     later(5us, 300us, [this, execution] { advance(execution); });

@@ -21,7 +21,9 @@ idempotency::GuardSeen EffectDatabase::find(const idempotency::GuardKey& key) co
     return kept == guards_.end() ? idempotency::GuardSeen{} : idempotency::GuardSeen{true, kept->second, {}};
 }
 
-void EffectDatabase::keep_result(TransactionId transaction, std::string result) { open_.at(transaction).result = std::move(result); }
+void EffectDatabase::keep_result(TransactionId transaction, std::string result) {
+    open_.at(transaction).result = std::move(result);
+}
 
 void EffectDatabase::add_effect(TransactionId transaction, Effect effect) {
     open_.at(transaction).effects.push_back(std::move(effect));

@@ -49,7 +49,8 @@ public:
     void note(const Words&... words) {
         if (trace_ == nullptr) return;
         std::ostringstream line;
-        line << std::chrono::duration_cast<std::chrono::microseconds>(now().time_since_epoch() - std::chrono::hours{1}).count()
+        line << std::chrono::duration_cast<std::chrono::microseconds>(now().time_since_epoch() - std::chrono::hours{1})
+                    .count()
              << " us: ";
         (line << ... << words);
         *trace_ += line.str() + "\n";
@@ -67,9 +68,7 @@ private:
         SteadyTime when;
         std::uint64_t order;
         Event event;
-        bool operator<(const Planned& other) const {
-            return when != other.when ? when > other.when : order > other.order;
-        }
+        bool operator<(const Planned& other) const { return when != other.when ? when > other.when : order > other.order; }
     };
 
     testing::FakeClock& clock_;

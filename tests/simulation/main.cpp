@@ -18,11 +18,20 @@ namespace {
 
 /// The seeded bugs, by their place in the code (`mutant_active`).
 constexpr std::string_view mutants[] = {
-    "ack_before_sync",       "retry_after_failed_fsync", "torn_tail_accepted",
-    "settle_before_confirm", "naive_cursor",             "reused_sqlite_rowid",
-    "gap_forgotten_early",   "position_trusted_after_failover", "read_above_durable_watermark",
-    "offset_reused_after_power_loss", "lease_never_fenced", "guard_after_effect",
-    "check_then_set",        "successor_overtakes_parked_key",
+    "ack_before_sync",
+    "retry_after_failed_fsync",
+    "torn_tail_accepted",
+    "settle_before_confirm",
+    "naive_cursor",
+    "reused_sqlite_rowid",
+    "gap_forgotten_early",
+    "position_trusted_after_failover",
+    "read_above_durable_watermark",
+    "offset_reused_after_power_loss",
+    "lease_never_fenced",
+    "guard_after_effect",
+    "check_then_set",
+    "successor_overtakes_parked_key",
 };
 constexpr std::uint64_t mutant_seeds_max = 5000;
 
@@ -85,8 +94,9 @@ Totals run_many(std::uint64_t first, std::uint64_t count, unsigned threads, bool
 int run_seeds(const Options& options) {
     const Totals totals = run_many(options.first, options.count, options.threads, false, false);
     const bool held = totals.violations == 0;
-    std::printf(options.json ? "{\"held\":%s,\"seeds\":%lu,\"violations\":%lu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
-                             : "held: %s, seeds: %lu, violations: %lu, steps: %lu, messages: %lu, crashes: %lu\n",
+    std::printf(options.json
+                    ? "{\"held\":%s,\"seeds\":%lu,\"violations\":%lu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
+                    : "held: %s, seeds: %lu, violations: %lu, steps: %lu, messages: %lu, crashes: %lu\n",
                 held ? "true" : "false", totals.seeds, totals.violations, totals.steps, totals.messages, totals.crashes);
     return held ? 0 : 1;
 }
@@ -97,9 +107,11 @@ int replay(const Options& options) {
     std::fputs(trace.c_str(), stderr);
     if (!result.violations.empty()) print(result);
     const bool held = result.violations.empty();
-    std::printf(options.json ? "{\"held\":%s,\"seed\":%lu,\"seeds\":1,\"violations\":%zu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
-                             : "held: %s, seed: %lu, violations: %zu, steps: %lu, messages: %lu, crashes: %lu\n",
-                held ? "true" : "false", result.seed, result.violations.size(), result.steps, result.messages, result.crashes);
+    std::printf(
+        options.json
+            ? "{\"held\":%s,\"seed\":%lu,\"seeds\":1,\"violations\":%zu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
+            : "held: %s, seed: %lu, violations: %zu, steps: %lu, messages: %lu, crashes: %lu\n",
+        held ? "true" : "false", result.seed, result.violations.size(), result.steps, result.messages, result.crashes);
     return held ? 0 : 1;
 }
 
@@ -133,7 +145,8 @@ Options parse(int count, char** arguments) {
         char* end = nullptr;
         const std::uint64_t value = std::strtoull(arguments[++at], &end, 10);
         if (*end != '\0' || value == 0) {
-            throw std::invalid_argument{std::string{arguments[at - 1]} + " needs a positive number, not \"" + arguments[at] + "\""};
+            throw std::invalid_argument{std::string{arguments[at - 1]} + " needs a positive number, not \"" + arguments[at] +
+                                        "\""};
         }
         return value;
     };
@@ -155,8 +168,9 @@ Options parse(int count, char** arguments) {
         } else if (argument == "--mutant" && at + 1 < count) {
             options.mutant = arguments[++at];
         } else {
-            throw std::invalid_argument{"unknown argument \"" + std::string{argument} +
-                                        "\"; known: --seeds N, --first S, --seed S, --mutants, --mutant NAME, --threads N, --json"};
+            throw std::invalid_argument{
+                "unknown argument \"" + std::string{argument} +
+                "\"; known: --seeds N, --first S, --seed S, --mutants, --mutant NAME, --threads N, --json"};
         }
     }
     return options;

@@ -40,7 +40,8 @@ void OutboxDatabase::insert(TransactionId transaction, const Message& message) {
     if (found == open_.end()) return;
     Sequence seq = next_sequence();
     if (!found->second.rows.empty()) seq = std::max(seq, found->second.rows.back().seq + 1);
-    events_.note("writer ", transaction, ", transaction ", found->second.number, ", inserts row ", seq, ": ", message.ordering_key, " ", message.body);
+    events_.note("writer ", transaction, ", transaction ", found->second.number, ", inserts row ", seq, ": ",
+                 message.ordering_key, " ", message.body);
     found->second.rows.push_back(Row{.seq = seq, .created_at = events_.system_now(), .message = message});
 }
 
@@ -169,14 +170,14 @@ public:
         page.identity = database_.identity();
         page.xmin = database_.xmin();
         for (const auto& [seq, row] : database_.state_.lane) {
-            const bool wanted = seq > request.after || contains(request.holes, seq) ||
-                                (seq <= request.upto && !contains(request.skip, seq));
+            const bool wanted =
+                seq > request.after || contains(request.holes, seq) || (seq <= request.upto && !contains(request.skip, seq));
             if (wanted) page.rows.push_back(row);
             if (page.rows.size() == request.limit) break;
         }
         database_.events_.note("read after ", request.after, ", ", request.holes.size(), " holes from ",
-                               request.holes.empty() ? 0 : request.holes.front(), ", up to ", request.upto, ": ", page.rows.size(),
-                               " rows from ", page.rows.empty() ? 0 : page.rows.front().seq, " to ",
+                               request.holes.empty() ? 0 : request.holes.front(), ", up to ", request.upto, ": ",
+                               page.rows.size(), " rows from ", page.rows.empty() ? 0 : page.rows.front().seq, " to ",
                                page.rows.empty() ? 0 : page.rows.back().seq, ", xmin ", page.xmin);
         return page;
     }
@@ -222,7 +223,8 @@ public:
         if (ownership != Ownership::held) return ownership;
         for (const ParkRow& row : rows) {
             auto node = database_.state_.lane.extract(row.seq);
-            database_.events_.note("row ", row.seq, node.empty() ? " is not in the lane: not parked" : " is parked", row.released ? " and released: " : ": ", row.reason);
+            database_.events_.note("row ", row.seq, node.empty() ? " is not in the lane: not parked" : " is parked",
+                                   row.released ? " and released: " : ": ", row.reason);
             if (node.empty()) continue;
             database_.state_.lot.emplace(row.seq, ParkedRow{.row = std::move(node.mapped()),
                                                             .attempts = row.attempts,
@@ -239,7 +241,8 @@ public:
         // A key is released as a whole: one released row speaks for those that were parked since.
         const bool whole = !key.ordering_key.empty() && any_released(key);
         for (const auto& [seq, parked] : database_.state_.lot) {
-            if (seq > after && (whole || parked.released) && key_of(parked.row) == key && rows.size() < limit) rows.push_back(parked);
+            if (seq > after && (whole || parked.released) && key_of(parked.row) == key && rows.size() < limit)
+                rows.push_back(parked);
         }
         return rows;
     }
@@ -288,8 +291,12 @@ public:
 
     // A person's calls come through OutboxDatabase::release_parked.
     Result<std::vector<ParkedRow>> show(const Key&, std::size_t) override { return std::vector<ParkedRow>{}; }
-    Result<std::uint64_t> release(const outbox::ParkedSelection&, const outbox::AuditNote&) override { return std::uint64_t{0}; }
-    Result<std::uint64_t> discard(const outbox::ParkedSelection&, const outbox::AuditNote&) override { return std::uint64_t{0}; }
+    Result<std::uint64_t> release(const outbox::ParkedSelection&, const outbox::AuditNote&) override {
+        return std::uint64_t{0};
+    }
+    Result<std::uint64_t> discard(const outbox::ParkedSelection&, const outbox::AuditNote&) override {
+        return std::uint64_t{0};
+    }
     Result<std::vector<outbox::AuditEntry>> audit(std::size_t) override { return std::vector<outbox::AuditEntry>{}; }
 
 private:
@@ -318,7 +325,8 @@ public:
             return Error{ErrorCode::busy, Disposition::retry, "the database is locked by a writer"};
         }
         outbox::Moved moved;
-        while (moved.rows < limit && !state.delayed.empty() && state.delayed.begin()->first <= database_.events_.system_now()) {
+        while (moved.rows < limit && !state.delayed.empty() &&
+               state.delayed.begin()->first <= database_.events_.system_now()) {
             Row row = std::move(state.delayed.begin()->second);
             state.delayed.erase(state.delayed.begin());
             row.seq = database_.next_sequence();

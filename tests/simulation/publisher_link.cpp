@@ -78,18 +78,21 @@ void PublisherLink::send_next(std::size_t number) {
     for (const std::string& body : bodies) events_.note(name_, " sends ", body, " to queue ", number);
     const auto self = shared_from_this();
     // The answer can be lost or late; then nobody knows.
-    events_.after(400ms, [self, number, request = queue.request] { self->answered(number, request, PublishStatus::in_doubt); });
+    events_.after(400ms,
+                  [self, number, request = queue.request] { self->answered(number, request, PublishStatus::in_doubt); });
     const auto slow = events_.chance(200) ? 300ms : 0ms;
     events_.between(50us, 500us, [self, number, request = queue.request, bodies = std::move(bodies), slow] {
         self->events_.after(slow, [self, number, request, bodies] {
             if (!self->broker_.is_up()) {
-                self->events_.after(200us, [self, number, request] { self->answered(number, request, PublishStatus::in_doubt); });
+                self->events_.after(200us,
+                                    [self, number, request] { self->answered(number, request, PublishStatus::in_doubt); });
                 return;
             }
             const std::uint64_t life = self->broker_.life();
             self->broker_.publish(number, bodies, [self, number, request, life](bool durable) {
                 self->events_.between(50us, 500us, [self, number, request, life, durable] {
-                    if (life != self->broker_.life() && self->events_.chance(2)) return;  // the answer died with the connection
+                    if (life != self->broker_.life() && self->events_.chance(2))
+                        return;  // the answer died with the connection
                     self->answered(number, request, durable ? PublishStatus::confirmed : PublishStatus::in_doubt);
                 });
             });
@@ -103,7 +106,8 @@ void PublisherLink::answered(std::size_t number, std::uint64_t request, PublishS
     const std::vector<Item> answered = std::exchange(queue.in_flight, {});
     for (const Item& item : answered) settle(item, status, "the broker did not confirm");
     if (status != PublishStatus::confirmed) {
-        for (const Item& item : std::exchange(queue.accepted, {})) settle(item, PublishStatus::not_sent, "behind a failed group");
+        for (const Item& item : std::exchange(queue.accepted, {}))
+            settle(item, PublishStatus::not_sent, "behind a failed group");
     }
     send_next(number);
 }

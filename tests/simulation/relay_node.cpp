@@ -51,18 +51,20 @@ void RelayNode::call(std::function<Result<Reply>()> perform, std::function<void(
     const bool request_lost = events_.chance(400);
     const bool answer_lost = events_.chance(400);
     auto outcome = std::make_shared<std::optional<Result<Reply>>>();
-    events_.between(30us, 400us, [this, request_lost, answer_lost, outcome, perform = std::move(perform), life = life_,
-                                  answer = std::move(answer)]() mutable {
-        if (!request_lost && !database_down_) *outcome = perform();
-        if (answer_lost || !outcome->has_value()) {
-            *outcome = Result<Reply>{Error{ErrorCode::unavailable, Disposition::in_doubt, "the database connection was lost"}};
-        }
-        if (life != life_) return;
-        awake(30us, 400us, [this, outcome, answer = std::move(answer)] {
-            answer(std::move(**outcome));
-            schedule_step();
-        });
-    });
+    events_.between(30us, 400us,
+                    [this, request_lost, answer_lost, outcome, perform = std::move(perform), life = life_,
+                     answer = std::move(answer)]() mutable {
+                        if (!request_lost && !database_down_) *outcome = perform();
+                        if (answer_lost || !outcome->has_value()) {
+                            *outcome = Result<Reply>{
+                                Error{ErrorCode::unavailable, Disposition::in_doubt, "the database connection was lost"}};
+                        }
+                        if (life != life_) return;
+                        awake(30us, 400us, [this, outcome, answer = std::move(answer)] {
+                            answer(std::move(**outcome));
+                            schedule_step();
+                        });
+                    });
 }
 
 void RelayNode::start() {
@@ -77,14 +79,15 @@ void RelayNode::start() {
     told_to_stop_ = false;
     paused_until_ = {};
     step_planned_ = false;
-    link_ = std::make_shared<PublisherLink>(name_, events_, broker_, [this, life = life_](std::unique_ptr<outbox::PublishBatch> batch) {
-        if (life != life_) return;
-        auto held = std::make_shared<std::unique_ptr<outbox::PublishBatch>>(std::move(batch));
-        awake(1us, 5us, [this, held] {
-            machine_->published(std::move(*held), events_.now());
-            schedule_step();
+    link_ = std::make_shared<PublisherLink>(
+        name_, events_, broker_, [this, life = life_](std::unique_ptr<outbox::PublishBatch> batch) {
+            if (life != life_) return;
+            auto held = std::make_shared<std::unique_ptr<outbox::PublishBatch>>(std::move(batch));
+            awake(1us, 5us, [this, held] {
+                machine_->published(std::move(*held), events_.now());
+                schedule_step();
+            });
         });
-    });
     schedule_step();
 }
 
@@ -121,8 +124,9 @@ void RelayNode::obey(outbox::RelayActions actions) {
                                  });
     }
     if (actions.read) {
-        call<outbox::LaneReply>([this, request = *actions.read] { return outbox::perform(request, *reader_); },
-                                [this](Result<outbox::LaneReply> reply) { machine_->read_done(std::move(reply), events_.now()); });
+        call<outbox::LaneReply>(
+            [this, request = *actions.read] { return outbox::perform(request, *reader_); },
+            [this](Result<outbox::LaneReply> reply) { machine_->read_done(std::move(reply), events_.now()); });
     }
     if (actions.settle) {
         call<outbox::Settled>([this, request = *actions.settle] { return outbox::perform(request, *settler_); },
@@ -132,8 +136,9 @@ void RelayNode::obey(outbox::RelayActions actions) {
                               });
     }
     if (actions.lot) {
-        call<outbox::LotReply>([this, request = *actions.lot] { return outbox::perform(request, *lot_, *delayed_); },
-                               [this](Result<outbox::LotReply> reply) { machine_->lot_done(std::move(reply), events_.now()); });
+        call<outbox::LotReply>(
+            [this, request = *actions.lot] { return outbox::perform(request, *lot_, *delayed_); },
+            [this](Result<outbox::LotReply> reply) { machine_->lot_done(std::move(reply), events_.now()); });
     }
     for (auto& batch : actions.publish) {
         for (const auto& message : batch->messages) events_.note(name_, " hands over ", PublisherLink::encode(message));
@@ -146,7 +151,8 @@ void RelayNode::obey(outbox::RelayActions actions) {
             if (tick == tick_) schedule_step();  // a later step asked for another time
         });
     }
-    if (actions.finished) complain_("relay " + name_ + " gave up: " + (machine_->error() ? machine_->error()->text() : "no error"));
+    if (actions.finished)
+        complain_("relay " + name_ + " gave up: " + (machine_->error() ? machine_->error()->text() : "no error"));
 }
 
 }  // namespace hufu::simulation

@@ -32,7 +32,8 @@ void put_sector(std::vector<std::byte>& to, const std::vector<std::byte>& from, 
 }
 
 Error disk_error(ErrorCode code, const std::string& text) {
-    return Error{code, code == ErrorCode::out_of_space || code == ErrorCode::busy ? Disposition::retry : Disposition::fatal, text};
+    return Error{code, code == ErrorCode::out_of_space || code == ErrorCode::busy ? Disposition::retry : Disposition::fatal,
+                 text};
 }
 
 }  // namespace
@@ -133,7 +134,8 @@ private:
     }
 
     void touch(std::uint64_t offset, std::uint64_t size) {
-        for (auto index = offset / SimDisk::sector; index * SimDisk::sector < offset + size; ++index) inode_->dirty.insert(index);
+        for (auto index = offset / SimDisk::sector; index * SimDisk::sector < offset + size; ++index)
+            inode_->dirty.insert(index);
     }
 
     SimDisk& disk_;

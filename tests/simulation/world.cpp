@@ -24,7 +24,7 @@ constexpr std::size_t crashes_wanted = 5;
 constexpr std::size_t keys = 12;
 constexpr std::size_t writers = 4;
 constexpr std::uint64_t steps_max = 2'000'000;  // more is a livelock
-constexpr auto quiet_within = 120s;  // of virtual time, after the last fault
+constexpr auto quiet_within = 120s;             // of virtual time, after the last fault
 
 class World {
 public:
@@ -34,8 +34,9 @@ public:
           kind_{random_.below(3) == 0 ? StoreKind::sqlite : StoreKind::postgres},
           database_{kind_, events_},
           broker_{events_, disk_},
-          relays_{RelayNode{"relay-a", events_, database_, broker_, [this](const std::string& what) { complain("P4", what); }},
-                  RelayNode{"relay-b", events_, database_, broker_, [this](const std::string& what) { complain("P4", what); }}},
+          relays_{
+              RelayNode{"relay-a", events_, database_, broker_, [this](const std::string& what) { complain("P4", what); }},
+              RelayNode{"relay-b", events_, database_, broker_, [this](const std::string& what) { complain("P4", what); }}},
           consumers_{ConsumerNode{events_, broker_, effects_, hooks()}, ConsumerNode{events_, broker_, effects_, hooks()}} {}
 
     RunResult run(std::uint64_t seed) {
@@ -63,8 +64,8 @@ public:
         result.violations = std::move(violations_);
         for (auto& violation : ledger_.check(effects_.effects())) result.violations.push_back(std::move(violation));
         if (!database_.empty() && result.violations.empty()) {
-            result.violations.push_back({"P2", "the outbox did not become empty: " + std::to_string(database_.rows()) + " rows, " +
-                                                   std::to_string(database_.parked()) + " parked"});
+            result.violations.push_back({"P2", "the outbox did not become empty: " + std::to_string(database_.rows()) +
+                                                   " rows, " + std::to_string(database_.parked()) + " parked"});
         }
         return result;
     }
@@ -114,7 +115,8 @@ private:
         message.topic = "orders";
         if (random_.below(12) == 0) {
             message.body = "0";
-            if (random_.below(2) == 0) message.deliver_at = events_.system_now() + std::chrono::milliseconds{random_.below(400)};
+            if (random_.below(2) == 0)
+                message.deliver_at = events_.system_now() + std::chrono::milliseconds{random_.below(400)};
         } else {
             const std::string key = "order-" + std::to_string(random_.below(keys));
             // The row lock of the order: held by a transaction until its end.

@@ -16,7 +16,7 @@ struct RunResult {
     std::uint64_t steps = 0;
     std::uint64_t messages = 0;  ///< written by business transactions, rolled-back ones included
     std::uint64_t effects = 0;
-    std::uint64_t crashes = 0;   ///< processes and servers that died
+    std::uint64_t crashes = 0;  ///< processes and servers that died
     std::vector<Violation> violations;
 };
 

@@ -23,13 +23,15 @@ std::unique_ptr<Error> refuse_path(const std::string& path, const DatabaseOption
                      "database \"" + path + "\" is a folder: name a file, as in \"" + path + "/orders.db\"");
     }
     if (!options.create && !fs::exists(path, problem)) {
-        return error(ErrorCode::not_found, "database \"" + path + "\" does not exist: check the path, or create it with "
-                                           "\"hufu outbox migrate --outbox sqlite:" + path + "\"");
+        return error(ErrorCode::not_found, "database \"" + path +
+                                               "\" does not exist: check the path, or create it with "
+                                               "\"hufu outbox migrate --outbox sqlite:" +
+                                               path + "\"");
     }
     const auto folder = fs::path{path}.parent_path();
     if (!folder.empty() && !fs::is_directory(folder, problem)) {
         return error(ErrorCode::unavailable, "database \"" + path + "\": folder \"" + folder.string() +
-                                             "\" does not exist; create it or check the path");
+                                                 "\" does not exist; create it or check the path");
     }
     return nullptr;
 }
@@ -41,8 +43,8 @@ Connection::Connection(const std::string& path, const DatabaseOptions& options)
     if (const auto refused = refuse_path(path, options)) {
         throw Exception{*refused};
     }
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-                      (options.create ? SQLITE_OPEN_CREATE : 0);
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (options.create ? SQLITE_OPEN_CREATE : 0);
     sqlite3* raw = nullptr;
     const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
     handle_.reset(raw);

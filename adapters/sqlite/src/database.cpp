@@ -76,12 +76,11 @@ struct Database::Impl {
 
     std::mutex mutex;
     std::condition_variable turn_free;
-    bool writing = false;                            // guarded by mutex
-    std::vector<std::unique_ptr<Connection>> idle;   // guarded by mutex
+    bool writing = false;                           // guarded by mutex
+    std::vector<std::unique_ptr<Connection>> idle;  // guarded by mutex
 };
 
-Database::Database(std::string path, DatabaseOptions options)
-    : impl_{std::make_unique<Impl>(std::move(path), options)} {
+Database::Database(std::string path, DatabaseOptions options) : impl_{std::make_unique<Impl>(std::move(path), options)} {
     impl_->give(impl_->take());  // refuses here rather than at first use
 }
 

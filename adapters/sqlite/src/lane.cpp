@@ -54,9 +54,10 @@ Result<std::optional<outbox::Claim>> Lease::acquire(std::string_view owner, std:
         const auto now = microseconds_of(database_->clock().system_now());
         Answer claim;
         {
-            auto rows = tx.query("update hufu_lane set epoch = epoch + 1, owner = ?, lease_until_us = ? "
-                                 "where lane = 0 and (lease_until_us < ? or owner = ?) returning epoch, identity",
-                                 owner, now + in_microseconds(lease), now, owner);
+            auto rows = tx.query(
+                "update hufu_lane set epoch = epoch + 1, owner = ?, lease_until_us = ? "
+                "where lane = 0 and (lease_until_us < ? or owner = ?) returning epoch, identity",
+                owner, now + in_microseconds(lease), now, owner);
             if (rows.step()) {
                 claim = outbox::Claim{static_cast<std::uint64_t>(rows.integer(0)), rows.text(1)};
                 rows.run();
@@ -104,10 +105,12 @@ Result<outbox::Page> Reader::read(const outbox::ReadRequest& request) {
         page.identity = identity_in(tx);
         const bool plain = request.holes.empty() && request.upto == 0;
         const auto limit = static_cast<std::int64_t>(request.limit);
-        auto rows = plain ? tx.query("select seq, " HUFU_MESSAGE_COLUMNS " from hufu_outbox where seq > ? "
+        auto rows = plain ? tx.query("select seq, " HUFU_MESSAGE_COLUMNS
+                                     " from hufu_outbox where seq > ? "
                                      "order by seq limit ?",
                                      request.after, limit)
-                          : tx.query("select seq, " HUFU_MESSAGE_COLUMNS " from hufu_outbox where seq > ? "
+                          : tx.query("select seq, " HUFU_MESSAGE_COLUMNS
+                                     " from hufu_outbox where seq > ? "
                                      "or seq in (select value from json_each(?)) "
                                      "or (seq <= ? and seq not in (select value from json_each(?))) order by seq limit ?",
                                      request.after, json_of(request.holes), request.upto, json_of(request.skip), limit);
@@ -121,8 +124,9 @@ Result<outbox::Page> Reader::read(const outbox::ReadRequest& request) {
 Result<std::uint64_t> Reader::count_unknown(Sequence upto, std::span<const Sequence> known) {
     return caught<std::uint64_t>([&]() -> Result<std::uint64_t> {
         Transaction tx{*database_, Transaction::Access::read};
-        auto rows = tx.query("select count(*) from hufu_outbox where seq <= ? and seq not in (select value from json_each(?))",
-                             upto, json_of(known));
+        auto rows =
+            tx.query("select count(*) from hufu_outbox where seq <= ? and seq not in (select value from json_each(?))", upto,
+                     json_of(known));
         rows.step();
         return static_cast<std::uint64_t>(rows.integer(0));
     });
@@ -154,7 +158,8 @@ Result<outbox::Moved> Delayed::move_due(const outbox::Claim& claim, std::size_t 
             if (!rows.step() || rows.is_null(0)) {
                 return std::nullopt;
             }
-            return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::microseconds{std::max<std::int64_t>(rows.integer(0) - now, 0)});
+            return std::chrono::ceil<std::chrono::milliseconds>(
+                std::chrono::microseconds{std::max<std::int64_t>(rows.integer(0) - now, 0)});
         };
         {
             // Most calls find nothing due, and then no writer has to wait.
@@ -171,8 +176,8 @@ Result<outbox::Moved> Delayed::move_due(const outbox::Claim& claim, std::size_t 
         }
         {
             std::vector<std::int64_t> numbers;
-            auto due = tx.query("select number from hufu_delayed where due_at_us <= ? order by due_at_us, number limit ?", now,
-                                static_cast<std::int64_t>(limit));
+            auto due = tx.query("select number from hufu_delayed where due_at_us <= ? order by due_at_us, number limit ?",
+                                now, static_cast<std::int64_t>(limit));
             while (due.step()) {
                 numbers.push_back(due.integer(0));
             }

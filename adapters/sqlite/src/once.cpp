@@ -19,9 +19,7 @@ using idempotency::GuardSeen;
 using idempotency::OnceMachine;
 using idempotency::OnceOutcome;
 
-Blob id_blob(const MessageId& id) {
-    return Blob{{reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()}};
-}
+Blob id_blob(const MessageId& id) { return Blob{{reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()}}; }
 
 /// One transaction at a time on the file, seen as the two ports of the guard.
 class GuardedTransaction final : public idempotency::EffectTransaction, public idempotency::GuardRows {
@@ -107,9 +105,10 @@ Result<Purged> purge_guards(Database& database, const std::string& group, std::c
         {
             // The horizon first: a crash after it rejects too much, never too little.
             Transaction tx{database};
-            tx.execute("insert into hufu_guard_horizon(consumer_group, horizon_us) values (?, ?) "
-                       "on conflict do update set horizon_us = max(horizon_us, excluded.horizon_us)",
-                       group, microseconds_of(cut + clock_allowance));
+            tx.execute(
+                "insert into hufu_guard_horizon(consumer_group, horizon_us) values (?, ?) "
+                "on conflict do update set horizon_us = max(horizon_us, excluded.horizon_us)",
+                group, microseconds_of(cut + clock_allowance));
             auto rows = tx.query("select horizon_us from hufu_guard_horizon where consumer_group = ?", group);
             rows.step();
             purged.horizon = time_of(rows.integer(0));

@@ -51,8 +51,9 @@ Result<outbox::Status> OutboxStore::status() {
         if (!lane.is_null(1)) {
             status.oldest_age = -until(lane.integer(1));
         }
-        auto parked = tx.query("select coalesce(sum(n), 0), count(*) from "
-                               "(select count(*) as n from hufu_parked group by topic, ordering_key)");
+        auto parked = tx.query(
+            "select coalesce(sum(n), 0), count(*) from "
+            "(select count(*) as n from hufu_parked group by topic, ordering_key)");
         parked.step();
         status.parked_rows = static_cast<std::uint64_t>(parked.integer(0));
         status.parked_keys = static_cast<std::uint64_t>(parked.integer(1));

@@ -103,8 +103,8 @@ Result<Ownership> Lot::hold(const outbox::Claim& claim, const Key& key, const ou
                 tx.execute("update hufu_parked set released = 0 where topic = ? and ordering_key = ?", key.topic,
                            key.ordering_key);
             }
-            tx.execute("update hufu_parked set released = 0, attempts = ?, reason = ? where seq = ?", row.attempts, row.reason,
-                       row.seq);
+            tx.execute("update hufu_parked set released = 0, attempts = ?, reason = ? where seq = ?", row.attempts,
+                       row.reason, row.seq);
             tx.commit();
         }
         return held;
@@ -114,10 +114,11 @@ Result<Ownership> Lot::hold(const outbox::Claim& claim, const Key& key, const ou
 Result<std::vector<outbox::ParkedKey>> Lot::list() {
     return caught<std::vector<outbox::ParkedKey>>([&]() -> Result<std::vector<outbox::ParkedKey>> {
         Transaction tx{*database_, Transaction::Access::read};
-        auto rows = tx.query("select k.topic, k.ordering_key, k.parked, k.released, k.first_seq, p.attempts, p.reason, "
-                             "p.parked_at_us from (select topic, ordering_key, count(*) as parked, sum(released) as released, "
-                             "min(seq) as first_seq from hufu_parked group by topic, ordering_key) k "
-                             "join hufu_parked p on p.seq = k.first_seq order by k.topic, k.ordering_key");
+        auto rows = tx.query(
+            "select k.topic, k.ordering_key, k.parked, k.released, k.first_seq, p.attempts, p.reason, "
+            "p.parked_at_us from (select topic, ordering_key, count(*) as parked, sum(released) as released, "
+            "min(seq) as first_seq from hufu_parked group by topic, ordering_key) k "
+            "join hufu_parked p on p.seq = k.first_seq order by k.topic, k.ordering_key");
         std::vector<outbox::ParkedKey> keys;
         while (rows.step()) {
             keys.push_back({{rows.text(0), rows.text(1)},
@@ -147,8 +148,9 @@ Result<std::uint64_t> Lot::release(const ParkedSelection& selection, const outbo
         const auto& key = selection.key;
         if (selection.seq && !key.ordering_key.empty()) {
             return Error{ErrorCode::invalid_argument, Disposition::reject,
-                         described(selection) + " cannot be released alone, because rows of one key go in order: release "
-                                                "the whole key, or discard the row"};
+                         described(selection) +
+                             " cannot be released alone, because rows of one key go in order: release "
+                             "the whole key, or discard the row"};
         }
         const auto rows = static_cast<std::uint64_t>(
             tx.execute("update hufu_parked set released = 1 where topic = ? and ordering_key = ? and (? is null or seq = ?)",
@@ -181,9 +183,10 @@ Result<std::uint64_t> Lot::discard(const ParkedSelection& selection, const outbo
 Result<std::vector<outbox::AuditEntry>> Lot::audit(std::size_t limit) {
     return caught<std::vector<outbox::AuditEntry>>([&]() -> Result<std::vector<outbox::AuditEntry>> {
         Transaction tx{*database_, Transaction::Access::read};
-        auto rows = tx.query("select at_us, action, topic, ordering_key, seq, rows, who, why from hufu_parking_audit "
-                             "order by number desc limit ?",
-                             static_cast<std::int64_t>(limit));
+        auto rows = tx.query(
+            "select at_us, action, topic, ordering_key, seq, rows, who, why from hufu_parking_audit "
+            "order by number desc limit ?",
+            static_cast<std::int64_t>(limit));
         std::vector<outbox::AuditEntry> entries;
         while (rows.step()) {
             outbox::AuditEntry entry;
@@ -203,10 +206,11 @@ Result<std::vector<outbox::AuditEntry>> Lot::audit(std::size_t limit) {
 
 void Lot::write_audit(Transaction& tx, std::string_view action, const ParkedSelection& selection, std::uint64_t rows,
                       const outbox::AuditNote& note) {
-    tx.execute("insert into hufu_parking_audit(at_us, action, topic, ordering_key, seq, rows, who, why) "
-               "values (?, ?, ?, ?, ?, ?, ?, ?)",
-               microseconds_of(database_->clock().system_now()), action, selection.key.topic, selection.key.ordering_key,
-               selection.seq, static_cast<std::int64_t>(rows), note.who, note.why);
+    tx.execute(
+        "insert into hufu_parking_audit(at_us, action, topic, ordering_key, seq, rows, who, why) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?)",
+        microseconds_of(database_->clock().system_now()), action, selection.key.topic, selection.key.ordering_key,
+        selection.seq, static_cast<std::int64_t>(rows), note.who, note.why);
 }
 
 }  // namespace hufu::sqlite

@@ -40,7 +40,8 @@ outbox::Migration create_outbox() {
                 version_table,
                 "create table if not exists hufu_outbox(\n" + sequence + message_columns + ")",
                 "create table if not exists hufu_delayed(\n  number integer primary key autoincrement,\n"
-                "  due_at_us integer not null,\n" + message_columns + ")",
+                "  due_at_us integer not null,\n" +
+                    message_columns + ")",
                 "create index if not exists hufu_delayed_due on hufu_delayed(due_at_us)",
                 "create table if not exists hufu_parked(\n  seq integer primary key,\n" + message_columns +
                     ",\n  attempts integer not null,\n  reason text not null,\n  parked_at_us integer not null,\n"
@@ -148,8 +149,9 @@ Result<void> check_schema(Database& database) {
     if (*found < expected) {
         return Error{ErrorCode::wrong_version, Disposition::fatal,
                      "database \"" + database.path() + "\" has schema version " + std::to_string(*found) +
-                         ", this program needs " + std::to_string(expected) + ": run \"hufu outbox migrate --outbox sqlite:" +
-                         database.path() + "\", or call hufu::sqlite::migrate at start"};
+                         ", this program needs " + std::to_string(expected) +
+                         ": run \"hufu outbox migrate --outbox sqlite:" + database.path() +
+                         "\", or call hufu::sqlite::migrate at start"};
     }
     return {};
 }

@@ -12,8 +12,7 @@ namespace {
 
 sqlite3_stmt* prepare(sqlite3* handle, std::string_view sql, unsigned flags) {
     sqlite3_stmt* statement = nullptr;
-    const int code =
-        sqlite3_prepare_v3(handle, sql.data(), static_cast<int>(sql.size()), flags, &statement, nullptr);
+    const int code = sqlite3_prepare_v3(handle, sql.data(), static_cast<int>(sql.size()), flags, &statement, nullptr);
     if (code != SQLITE_OK) {
         throw_error(handle, code, "SQLite refuses \"" + std::string{sql} + "\"");
     }
@@ -87,9 +86,7 @@ std::string_view Statement::view(int column) const {
     return {bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
 }
 
-void Statement::bind_integer(int position, std::int64_t value) {
-    check(sqlite3_bind_int64(statement_, position, value));
-}
+void Statement::bind_integer(int position, std::int64_t value) { check(sqlite3_bind_int64(statement_, position, value)); }
 
 void Statement::bind_real(int position, double value) { check(sqlite3_bind_double(statement_, position, value)); }
 

@@ -147,7 +147,8 @@ TEST_F(SqliteDatabase, NamesTheMissingFolder) {
 }
 
 TEST_F(SqliteDatabase, RefusesAFileOfAnotherKind) {
-    std::ofstream{path_} << "this is certainly not a database, and it is long enough to be read as a header of one, is it not?";
+    std::ofstream{path_}
+        << "this is certainly not a database, and it is long enough to be read as a header of one, is it not?";
     const auto error = error_of_call([&] { Database database{path_}; });
     ASSERT_TRUE(error);
     EXPECT_EQ(error->code(), ErrorCode::corrupt);

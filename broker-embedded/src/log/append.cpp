@@ -102,7 +102,8 @@ std::byte* Log::Impl::chunk_space(std::size_t bytes) {
 
 bool Log::Impl::open_fits(std::uint64_t bytes, std::uint64_t records) const noexcept {
     const auto at = open ? open->log_offset : write_position;
-    const auto size = open ? group_bytes(open->record_bytes + bytes, open->table.size() + records) : group_bytes(bytes, records);
+    const auto size =
+        open ? group_bytes(open->record_bytes + bytes, open->table.size() + records) : group_bytes(bytes, records);
     return at + size <= active.limit();
 }
 
@@ -115,12 +116,14 @@ Result<void> Log::Impl::make_room(std::uint64_t bytes, std::uint64_t records) {
     if (open && open->record_bytes + bytes > group_bytes_max) close_group();
     if (!open_fits(bytes, records)) {
         if (!active.established || active.file == nullptr) {
-            return Error{ErrorCode::busy, Disposition::retry, "the next segment of the log is still being prepared; try again in a moment"};
+            return Error{ErrorCode::busy, Disposition::retry,
+                         "the next segment of the log is still being prepared; try again in a moment"};
         }
         roll();
         if (!open_fits(bytes, records)) {
             return Error{ErrorCode::too_large, Disposition::reject,
-                         "a record of " + std::to_string(bytes) + " bytes does not fit a segment of " + std::to_string(active.capacity)};
+                         "a record of " + std::to_string(bytes) + " bytes does not fit a segment of " +
+                             std::to_string(active.capacity)};
         }
     }
     if (!open) open_group();
@@ -189,8 +192,8 @@ Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::sp
     log_record::store_u64(record.data() + log_record::log_offset_at, appended.log_offset);
     log_record::store_u64(record.data() + log_record::store_timestamp_at(record), appended.stored_at_ms);
     log.finish_record(record);
-    queue.active.push_back({static_cast<std::uint32_t>(appended.log_offset - log.active.base), static_cast<std::uint32_t>(size),
-                            log.open->table.back().crc, 0, tags_code});
+    queue.active.push_back({static_cast<std::uint32_t>(appended.log_offset - log.active.base),
+                            static_cast<std::uint32_t>(size), log.open->table.back().crc, 0, tags_code});
     return appended;
 }
 
@@ -229,15 +232,14 @@ LogGroup* Log::take_group() {
     return log.in_flight.back().get();
 }
 
-Result<void> Log::write(LogGroup& group) {
-    return group.file->write_at(group.log_offset - group.segment_base, group.parts);
-}
+Result<void> Log::write(LogGroup& group) { return group.file->write_at(group.log_offset - group.segment_base, group.parts); }
 
 Result<void> Log::sync(LogGroup& group) {
     if (mutant_active("ack_before_sync")) return {};
     const std::scoped_lock lock{group.gate->mutex};
     if (group.gate->failed) {
-        return Error{ErrorCode::fenced, Disposition::retry, "an earlier sync of the segment failed; what it lost is not known"};
+        return Error{ErrorCode::fenced, Disposition::retry,
+                     "an earlier sync of the segment failed; what it lost is not known"};
     }
     auto synced = group.file->sync_data();
     if (!synced && mutant_active("retry_after_failed_fsync")) synced = group.file->sync_data();
@@ -278,8 +280,9 @@ Outcome Log::failed(LogGroup* group, const Error& error) {
         const auto code = error.code() == ErrorCode::out_of_space ? ErrorCode::out_of_space : ErrorCode::fenced;
         log.doubtful = group->file;
         log.doubtful_span = {group->segment_base, std::max(log.durable, group->segment_base)};
-        outcome = log.refuse_all(Error{code, Disposition::retry,
-                                       "the log is closed until its tail is read back and a new segment is begun, because: " + error.text()});
+        outcome = log.refuse_all(
+            Error{code, Disposition::retry,
+                  "the log is closed until its tail is read back and a new segment is begun, because: " + error.text()});
     }
     log.recycle(std::move(log.in_flight.front()));
     log.in_flight.pop_front();

@@ -38,7 +38,9 @@ Result<std::shared_ptr<File>> PrepareChore::prepare() {
 void ReadBackChore::run() {
     const Scan scan{.base = base_, .from = base_, .limit = end_, .trusted_to = end_, .bypass_cache = true};
     const auto visit = [this](const GroupHeader&, const ScannedRecord& record) {
-        if (!record.intact) damages.push_back({record.log_offset, record.entry.size, "a record acknowledged before a failed sync is damaged"});
+        if (!record.intact)
+            damages.push_back(
+                {record.log_offset, record.entry.size, "a record acknowledged before a failed sync is damaged"});
     };
     const auto lost = [this](std::uint64_t log_offset, std::uint64_t bytes) {
         damages.push_back({log_offset, bytes, "a group acknowledged before a failed sync does not verify on the disk"});

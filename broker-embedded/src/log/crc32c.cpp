@@ -90,7 +90,8 @@ const bool has_hardware = __builtin_cpu_supports("sse4.2") != 0;
 
 std::uint32_t crc32c_portable(std::uint32_t crc, std::span<const std::byte> bytes) noexcept {
     std::uint32_t sum = ~crc;
-    for (const std::byte value : bytes) sum = (sum >> 8U) ^ byte_table[(sum ^ std::to_integer<std::uint32_t>(value)) & 0xFFU];
+    for (const std::byte value : bytes)
+        sum = (sum >> 8U) ^ byte_table[(sum ^ std::to_integer<std::uint32_t>(value)) & 0xFFU];
     return ~sum;
 }
 

@@ -29,12 +29,13 @@ inline constexpr std::uint32_t format_version = 1;
 
 struct GroupHeader {
     std::uint32_t magic = group_magic;
-    std::uint32_t crc = 0;           ///< CRC-32C of the header from `version` on, then of the table
+    std::uint32_t crc = 0;  ///< CRC-32C of the header from `version` on, then of the table
     std::uint32_t version = format_version;
     std::uint32_t records = 0;
-    std::uint64_t epoch = 0;         ///< one per opening of the log; never goes down along the log
-    std::uint64_t log_offset = 0;    ///< of this header
-    std::uint64_t durable = 0;       ///< log offset that was durable when the group was closed: what stands below is not a torn tail
+    std::uint64_t epoch = 0;       ///< one per opening of the log; never goes down along the log
+    std::uint64_t log_offset = 0;  ///< of this header
+    std::uint64_t durable =
+        0;  ///< log offset that was durable when the group was closed: what stands below is not a torn tail
     std::uint64_t record_bytes = 0;  ///< between header and table, a multiple of 8
     std::uint64_t reserved[2] = {};
 };
@@ -63,8 +64,8 @@ static_assert(sizeof(TableEntry) == 24);
 struct IndexEntry {
     std::uint32_t position = 0;  ///< from the segment's first byte
     std::uint32_t size = 0;
-    std::uint32_t crc = 0;       ///< of the record
-    std::uint32_t check = 0;     ///< in files: CRC-32C of the other fields
+    std::uint32_t crc = 0;    ///< of the record
+    std::uint32_t check = 0;  ///< in files: CRC-32C of the other fields
     std::int64_t tags_code = 0;
 };
 static_assert(sizeof(IndexEntry) == 24);

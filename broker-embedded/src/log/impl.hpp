@@ -150,8 +150,8 @@ struct Log::Impl {
     std::shared_ptr<File> prepared;  ///< the planned segment's file, ready
     std::vector<SealedSegment*> opened;
 
-    std::unique_ptr<LogGroup> open;                  ///< takes appends
-    std::deque<std::unique_ptr<LogGroup>> closed;    ///< full, or of a segment that was left
+    std::unique_ptr<LogGroup> open;                ///< takes appends
+    std::deque<std::unique_ptr<LogGroup>> closed;  ///< full, or of a segment that was left
     std::deque<std::unique_ptr<LogGroup>> in_flight;
     std::vector<std::unique_ptr<LogGroup>> spare_groups;
     std::vector<Chunk> spare_chunks;
@@ -160,10 +160,10 @@ struct Log::Impl {
     std::shared_ptr<File> doubtful;  ///< after a failure: the file to read back before going on
     SegmentSpan doubtful_span;
     bool chore_out = false;
-    bool dropping_waits = false;     ///< `unwanted` waits for ticket `dropping_ticket`
+    bool dropping_waits = false;  ///< `unwanted` waits for ticket `dropping_ticket`
     std::uint64_t dropping_ticket = 0;
-    std::vector<std::string> unwanted;         ///< files to remove now
-    std::vector<std::string> unwanted_later;   ///< files to remove once the new start is durable
+    std::vector<std::string> unwanted;        ///< files to remove now
+    std::vector<std::string> unwanted_later;  ///< files to remove once the new start is durable
     std::optional<SteadyTime> retry_at;
 
     std::vector<IndexEntry> entry_buffer;

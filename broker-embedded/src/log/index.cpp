@@ -28,7 +28,8 @@ Result<void> write_file(File& file, const SealedIndex& index) {
         header.entries += queue.entries.size();
     }
     header.crc = directory_crc(header, runs);
-    const std::array<std::span<const std::byte>, 2> head{std::as_bytes(std::span{&header, 1}), std::as_bytes(std::span{runs})};
+    const std::array<std::span<const std::byte>, 2> head{std::as_bytes(std::span{&header, 1}),
+                                                         std::as_bytes(std::span{runs})};
     if (auto wrote = file.write_at(0, head); !wrote) return wrote;
 
     position = sizeof header + runs.size() * sizeof(IndexRun);
@@ -75,7 +76,8 @@ Result<IndexDirectory> read_index_directory(const File& file, std::uint64_t base
     const auto& header = directory.header;
     if (*count != sizeof header || header.magic != index_magic || header.version != format_version || header.base != base ||
         header.end != end || header.runs > (1U << 24U)) {
-        return corrupt_error("index \"" + name + "\" has a header that does not fit its segment; it is rebuilt from the log");
+        return corrupt_error("index \"" + name +
+                             "\" has a header that does not fit its segment; it is rebuilt from the log");
     }
     directory.runs.resize(header.runs);
     const auto runs = std::as_writable_bytes(std::span{directory.runs});

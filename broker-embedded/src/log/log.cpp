@@ -143,7 +143,8 @@ std::optional<std::string_view> Log::state(std::string_view key) const {
 
 void Log::for_each_state(std::string_view prefix,
                          const std::function<void(std::string_view key, std::string_view value)>& visit) const {
-    for (auto entry = impl_->state.lower_bound(prefix); entry != impl_->state.end() && entry->first.starts_with(prefix); ++entry) {
+    for (auto entry = impl_->state.lower_bound(prefix); entry != impl_->state.end() && entry->first.starts_with(prefix);
+         ++entry) {
         visit(entry->first, entry->second);
     }
 }

@@ -118,13 +118,13 @@ struct LogWriter::Impl {
     std::mutex mutex;
     std::condition_variable group_ready;
     std::condition_variable chore_ready;
-    std::condition_variable changed;        // performed or chore_done got something
-    std::deque<LogGroup*> groups;           // guarded by mutex
-    std::deque<Performed> performed;        // guarded by mutex
-    std::unique_ptr<LogChore> chore;        // guarded by mutex
-    std::unique_ptr<LogChore> chore_done;   // guarded by mutex
-    bool stopping = false;                  // guarded by mutex
-    std::atomic<std::size_t> waiting{0};    // groups.size(), readable without the mutex
+    std::condition_variable changed;       // performed or chore_done got something
+    std::deque<LogGroup*> groups;          // guarded by mutex
+    std::deque<Performed> performed;       // guarded by mutex
+    std::unique_ptr<LogChore> chore;       // guarded by mutex
+    std::unique_ptr<LogChore> chore_done;  // guarded by mutex
+    bool stopping = false;                 // guarded by mutex
+    std::atomic<std::size_t> waiting{0};   // groups.size(), readable without the mutex
     std::thread group_thread;
     std::thread chore_thread;
 };

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t open_files_max = 48;
 constexpr std::size_t damages_max = 1000;
-constexpr std::uint64_t gap_max = 2048;          ///< bytes of other queues read along rather than with another call
+constexpr std::uint64_t gap_max = 2048;  ///< bytes of other queues read along rather than with another call
 constexpr std::size_t entries_at_once = 128;
 
 std::uint64_t readable_end(const Queue& queue) {
@@ -28,8 +28,8 @@ std::uint64_t first_kept(const Queue& queue) {
 }  // namespace
 
 void Log::Impl::report_damage(std::uint64_t log_offset, std::uint64_t bytes, std::string text) {
-    const auto known = std::any_of(damages.begin(), damages.end(),
-                                   [&](const Damage& damage) { return damage.log_offset == log_offset; });
+    const auto known =
+        std::any_of(damages.begin(), damages.end(), [&](const Damage& damage) { return damage.log_offset == log_offset; });
     if (!known && damages.size() < damages_max) damages.push_back({log_offset, bytes, std::move(text)});
 }
 
@@ -76,7 +76,8 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
     const auto visit = [&](const GroupHeader&, const ScannedRecord& record) {
         if (record.entry.kind != static_cast<std::uint32_t>(RecordKind::message)) return;
         if (!record.intact) {
-            report_damage(record.log_offset, record.entry.size, "a stored message does not match its checksum; it is not served");
+            report_damage(record.log_offset, record.entry.size,
+                          "a stored message does not match its checksum; it is not served");
             return;
         }
         if (record.entry.queue >= queues.size() || record.bytes.size() < log_record::bytes_min) return;
@@ -96,7 +97,9 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
         index->newest_ms = std::max(index->newest_ms, log_record::load_u64(record.bytes.data() + at));
     };
     const auto lost = [&](std::uint64_t log_offset, std::uint64_t bytes) {
-        report_damage(log_offset, bytes, "part of segment \"" + segment_name(segment.base) + "\" does not match its checksum; it is not served");
+        report_damage(
+            log_offset, bytes,
+            "part of segment \"" + segment_name(segment.base) + "\" does not match its checksum; it is not served");
     };
     auto file = data_file(&segment);
     if (!file) return file.error();
@@ -105,7 +108,8 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
     for (std::size_t slot = 0; slot < index->queues.size(); ++slot) {
         const auto& of_queue = index->queues[slot];
         auto& runs = queues[of_queue.queue].runs;
-        const auto at = std::find_if(runs.begin(), runs.end(), [&](const SealedRun& run) { return run.segment->base > segment.base; });
+        const auto at =
+            std::find_if(runs.begin(), runs.end(), [&](const SealedRun& run) { return run.segment->base > segment.base; });
         runs.insert(at, {of_queue.first, of_queue.entries.size(), &segment, 0, slot});
     }
     segment.newest_ms = index->newest_ms;
@@ -142,8 +146,8 @@ Log::Impl::Located Log::Impl::locate(Queue& queue, std::uint64_t offset, std::ui
         if (read) return {entry_buffer, &segment, 0};
         const auto behind = run.first + run.count;
         if (auto rebuilt = rebuild_index(segment); !rebuilt) {
-            report_damage(segment.base, segment.end - segment.base, "segment \"" + segment_name(segment.base) +
-                          "\" cannot be read: " + rebuilt.error().text());
+            report_damage(segment.base, segment.end - segment.base,
+                          "segment \"" + segment_name(segment.base) + "\" cannot be read: " + rebuilt.error().text());
             return {{}, nullptr, behind};
         }
     }
@@ -173,7 +177,8 @@ std::size_t Log::Impl::read_records(const Located& located, std::span<const std:
         const std::span<const std::byte> record{out.data() + from, whole ? entry.size : 0};
         if (!whole || crc32c(0, record) != entry.crc ||
             log_record::load_u64(record.data() + log_record::log_offset_at) != base + entry.position) {
-            report_damage(base + entry.position, entry.size, "a stored message does not match its checksum; it is not served");
+            report_damage(base + entry.position, entry.size,
+                          "a stored message does not match its checksum; it is not served");
             ++damaged;
             continue;
         }
@@ -211,7 +216,8 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
     while (result.next_offset < result.max_offset && scanned < limits.scan_max && result.records < limits.records_max &&
            out.size() - begin < limits.bytes_max) {
         const auto at = result.next_offset;
-        const auto located = log.locate(queue, at, result.max_offset, std::min<std::size_t>(entries_at_once, limits.scan_max - scanned));
+        const auto located =
+            log.locate(queue, at, result.max_offset, std::min<std::size_t>(entries_at_once, limits.scan_max - scanned));
         if (located.entries.empty()) {
             const auto next = std::clamp(located.skip_to, at + 1, result.max_offset);
             result.damaged += static_cast<std::uint32_t>(next - at);

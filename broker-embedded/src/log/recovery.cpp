@@ -26,8 +26,9 @@ Result<void> check_version(const File& file, const std::string& name) {
     if (!count) return count.error();
     if (*count == sizeof header && header.magic == group_magic && header.version > format_version) {
         return Error{ErrorCode::wrong_version, Disposition::fatal,
-                     "segment \"" + name + "\" has format " + std::to_string(header.version) + ", this program writes format " +
-                         std::to_string(format_version) + "; start the newer program, or use another folder"};
+                     "segment \"" + name + "\" has format " + std::to_string(header.version) +
+                         ", this program writes format " + std::to_string(format_version) +
+                         "; start the newer program, or use another folder"};
     }
     return {};
 }
@@ -41,8 +42,9 @@ Result<void> Log::Impl::recover() {
     auto replayed = replay_newest(bases);
     if (!replayed) return replayed.error();
     if (!*replayed && bases.size() > 1) {
-        return corrupt_error("none of the " + std::to_string(bases.size()) + " segments in \"" + directory.path() +
-                             "\" begins with a group that verifies; restore the folder from a copy, or move it away to begin anew");
+        return corrupt_error(
+            "none of the " + std::to_string(bases.size()) + " segments in \"" + directory.path() +
+            "\" begins with a group that verifies; restore the folder from a copy, or move it away to begin anew");
     }
     if (*replayed) {
         if (auto loaded = load_sealed(bases); !loaded) return loaded;
@@ -84,15 +86,17 @@ Result<bool> Log::Impl::replay_newest(const std::vector<std::uint64_t>& bases) {
         };
         const auto lost = [&](std::uint64_t log_offset, std::uint64_t bytes) {
             if (!begun) bad_beginning = true;
-            report_damage(log_offset, bytes, "part of segment \"" + name + "\" does not match its checksum; it is not served");
+            report_damage(log_offset, bytes,
+                          "part of segment \"" + name + "\" does not match its checksum; it is not served");
         };
         const Scan scan{.base = *base, .from = *base, .limit = *base + *size, .trusted_to = 0, .bypass_cache = true};
         auto scanned = scan_segment(*file, scan, visit, lost);
         if (!scanned) return scanned.error();
         if (bad_beginning) {
-            return corrupt_error("segment \"" + name + "\" in \"" + directory.path() +
-                                 "\" holds groups, but its first one, with the state, does not verify; restore the folder from a copy, "
-                                 "or move this file away to go back to the state before it");
+            return corrupt_error(
+                "segment \"" + name + "\" in \"" + directory.path() +
+                "\" holds groups, but its first one, with the state, does not verify; restore the folder from a copy, "
+                "or move this file away to go back to the state before it");
         }
         if (!begun) continue;  // prepared, or begun and never durable
         if (*size < active.capacity) {
@@ -152,7 +156,8 @@ void Log::Impl::apply(const ScannedRecord& record) {
             auto& queue = queues[record.entry.queue];
             const auto offset = log_record::load_u64(record.bytes.data() + log_record::queue_offset_at);
             if (offset < queue.next || offset - queue.next > holes_max) {
-                report_damage(record.log_offset, record.entry.size, "a stored message is out of its queue's order; it is not served");
+                report_damage(record.log_offset, record.entry.size,
+                              "a stored message is out of its queue's order; it is not served");
                 return;
             }
             queue.active.resize(offset - queue.active_first);  // holes are what damage took
@@ -232,8 +237,8 @@ Result<void> Log::Impl::remove_strangers(const std::vector<std::string>& names) 
         };
         const auto data = base_of(name, ".log");
         const auto index = base_of(name, ".index");
-        const bool stranger = (data && !is_kept(*data) && !(active.file && *data == active.base)) || (index && !is_kept(*index)) ||
-                              base_of(name, ".index.tmp").has_value();
+        const bool stranger = (data && !is_kept(*data) && !(active.file && *data == active.base)) ||
+                              (index && !is_kept(*index)) || base_of(name, ".index.tmp").has_value();
         if (!stranger) continue;
         if (auto removed = directory.remove(name); !removed) return removed;
         removed_any = true;

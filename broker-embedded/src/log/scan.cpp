@@ -46,7 +46,7 @@ private:
 
 struct Group {
     GroupHeader header;
-    std::uint64_t bytes = 0;                 ///< of the log, padding included
+    std::uint64_t bytes = 0;  ///< of the log, padding included
     std::span<const std::byte> records;
     std::vector<TableEntry> table;
 };
@@ -60,7 +60,8 @@ Result<bool> read_group(Window& window, const Scan& scan, std::uint64_t at, Grou
     const auto& header = group.header;
     if (header.magic != group_magic || header.log_offset != at || header.version != format_version) return false;
     const auto room = scan.limit - at;
-    if (header.record_bytes % 8 != 0 || header.record_bytes > room || header.records > room / sizeof(TableEntry)) return false;
+    if (header.record_bytes % 8 != 0 || header.record_bytes > room || header.records > room / sizeof(TableEntry))
+        return false;
     group.bytes = group_bytes(header.record_bytes, header.records);
     if (group.bytes > room) return false;
     auto all = window.bytes(at, group.bytes);
@@ -111,7 +112,8 @@ void visit_records(const Group& group, const RecordVisitor& visit) {
 
 }  // namespace
 
-Result<ScanResult> scan_segment(const File& file, const Scan& scan, const RecordVisitor& visit, const DamageVisitor& damaged) {
+Result<ScanResult> scan_segment(const File& file, const Scan& scan, const RecordVisitor& visit,
+                                const DamageVisitor& damaged) {
     Window window{file, scan};
     ScanResult result;
     result.end = scan.from;

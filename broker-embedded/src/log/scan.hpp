@@ -18,17 +18,18 @@ struct ScannedRecord {
 
 struct Scan {
     std::uint64_t base = 0;
-    std::uint64_t from = 0;        ///< log offset of the first group to look at
-    std::uint64_t limit = 0;       ///< log offset behind the last byte that may belong to a group
-    std::uint64_t trusted_to = 0;  ///< below this log offset everything was durable: what does not verify there is damage, not a torn tail
-    bool bypass_cache = false;     ///< read what the disk has, not what the page cache has
+    std::uint64_t from = 0;   ///< log offset of the first group to look at
+    std::uint64_t limit = 0;  ///< log offset behind the last byte that may belong to a group
+    std::uint64_t trusted_to =
+        0;  ///< below this log offset everything was durable: what does not verify there is damage, not a torn tail
+    bool bypass_cache = false;  ///< read what the disk has, not what the page cache has
 };
 
 struct ScanResult {
     std::uint64_t end = 0;    ///< log offset behind the last group that counts
     std::uint64_t epoch = 0;  ///< of the last group
     std::uint64_t groups = 0;
-    bool torn = false;        ///< something that is not zero stands at `end`
+    bool torn = false;  ///< something that is not zero stands at `end`
 };
 
 using RecordVisitor = std::function<void(const GroupHeader& group, const ScannedRecord& record)>;
@@ -37,6 +38,7 @@ using DamageVisitor = std::function<void(std::uint64_t log_offset, std::uint64_t
 /// Visits the records of every group that verifies, in order, up to the first that does not. A region that fails below
 /// `trusted_to` (or below what a later group says was durable when it was written) is reported and passed over instead.
 /// Errors: those of reading.
-Result<ScanResult> scan_segment(const File& file, const Scan& scan, const RecordVisitor& visit, const DamageVisitor& damaged);
+Result<ScanResult> scan_segment(const File& file, const Scan& scan, const RecordVisitor& visit,
+                                const DamageVisitor& damaged);
 
 }  // namespace hufu::broker

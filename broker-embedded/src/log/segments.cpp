@@ -86,7 +86,8 @@ void Log::Impl::roll() {
         group->gate = active.gate;
     }
     // The state may have grown since the next segment was planned.
-    if (plan && group_bytes(snapshot_estimate() + sizeof(SegmentSpan), 1) + options.record_bytes_max + sector_bytes > plan->capacity) {
+    if (plan && group_bytes(snapshot_estimate() + sizeof(SegmentSpan), 1) + options.record_bytes_max + sector_bytes >
+                    plan->capacity) {
         if (prepared) unwanted.push_back(segment_name(plan->base));
         prepared.reset();
         plan.reset();
@@ -143,8 +144,8 @@ Outcome Log::finished(std::unique_ptr<LogChore> chore) {
             const bool nothing_else = !log.active.file && log.in_flight.empty() &&
                                       (log.closed.empty() || log.closed.front()->segment_base == log.active.base);
             if (!log.refusing && nothing_else) {
-                outcome = log.refuse_all(Error{error.code(), Disposition::retry,
-                                               "the log has no segment to write to, because: " + error.text()});
+                outcome = log.refuse_all(
+                    Error{error.code(), Disposition::retry, "the log has no segment to write to, because: " + error.text()});
                 log.plan.reset();
             }
         } else if (wanted) {
@@ -156,7 +157,8 @@ Outcome Log::finished(std::unique_ptr<LogChore> chore) {
         if (!read_back->result) {
             later();
         } else {
-            for (auto& damage : read_back->damages) log.report_damage(damage.log_offset, damage.bytes, std::move(damage.text));
+            for (auto& damage : read_back->damages)
+                log.report_damage(damage.log_offset, damage.bytes, std::move(damage.text));
             log.doubtful.reset();
         }
     } else if (auto* index = dynamic_cast<IndexChore*>(chore.get())) {
@@ -195,7 +197,8 @@ void Log::Impl::forget_memory(SealedSegment& segment) {
 std::size_t Log::drop_segments(std::uint64_t bytes_max, std::optional<SystemTime> keep_after) {
     auto& log = *impl_;
     if (log.refusing || log.dropping_waits) return 0;
-    const auto keep_ms = keep_after ? std::chrono::duration_cast<std::chrono::milliseconds>(keep_after->time_since_epoch()).count() : 0;
+    const auto keep_ms =
+        keep_after ? std::chrono::duration_cast<std::chrono::milliseconds>(keep_after->time_since_epoch()).count() : 0;
     std::size_t count = 0;
     auto bytes = bytes_on_disk();
     for (const auto& segment : log.sealed) {

@@ -8,7 +8,7 @@
 namespace shop::demo {
 namespace {
 
-constexpr std::chrono::milliseconds grace{1'000};  // for connections and queues to recover after a member is back
+constexpr std::chrono::milliseconds grace{1'000};   // for connections and queues to recover after a member is back
 constexpr std::chrono::milliseconds frozen{1'000};  // a broker that takes bytes and confirms nothing
 constexpr std::chrono::seconds window_timeout{20};
 
@@ -80,8 +80,9 @@ void Chaos::kill_between_effect_and_acknowledgement(Member member) {
     const auto until = clock.steady_now() + window_timeout;
     while (!fleet_.child(member).stopped()) {
         if (clock.steady_now() > until || fleet_.child(member).ended()) {
-            throw hufu::Exception{{hufu::ErrorCode::internal, hufu::Disposition::fatal,
-                                   std::string{to_string(member)} + " never reached the window between effect and acknowledgement"}};
+            throw hufu::Exception{
+                {hufu::ErrorCode::internal, hufu::Disposition::fatal,
+                 std::string{to_string(member)} + " never reached the window between effect and acknowledgement"}};
         }
         wait(std::chrono::milliseconds{5});
     }
@@ -100,6 +101,8 @@ void Chaos::kill_between_settle_and_confirm() {
     }
 }
 
-Member Chaos::owning_relay() const { return lane_owner_() == fleet_.owner_name(Member::relay_b) ? Member::relay_b : Member::relay_a; }
+Member Chaos::owning_relay() const {
+    return lane_owner_() == fleet_.owner_name(Member::relay_b) ? Member::relay_b : Member::relay_a;
+}
 
 }  // namespace shop::demo

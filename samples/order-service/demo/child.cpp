@@ -41,8 +41,9 @@ Child::Child(const ChildOptions& options) {
     const auto argv = pointers(arguments);
     const auto envp = pointers(environment);
     if (::access(options.program.c_str(), X_OK) != 0) {
-        throw hufu::Exception{{hufu::ErrorCode::not_found, hufu::Disposition::fatal,
-                               "program " + options.program + ": " + std::strerror(errno) + "; build all programs first (./dev build)"}};
+        throw hufu::Exception{
+            {hufu::ErrorCode::not_found, hufu::Disposition::fatal,
+             "program " + options.program + ": " + std::strerror(errno) + "; build all programs first (./dev build)"}};
     }
     const int log = ::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);

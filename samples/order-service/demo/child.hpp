@@ -15,7 +15,7 @@ struct ChildOptions {
     std::vector<std::string> arguments = {};
     std::vector<std::pair<std::string, std::string>> environment = {};  ///< on top of ours
     std::string log;                                                    ///< standard output and error are appended here
-    int input = -1;  ///< becomes standard input; -1: /dev/null
+    int input = -1;                                                     ///< becomes standard input; -1: /dev/null
 };
 
 /// A started program. Killed by the destructor, and by the kernel when the thread that started it dies, so start

@@ -19,7 +19,9 @@ constexpr std::chrono::seconds start_timeout{60};
 class SqliteDatabases final : public Databases {
 public:
     explicit SqliteDatabases(std::string directory) : directory_{std::move(directory)} {}
-    [[nodiscard]] std::string url(const std::string& role) const override { return "sqlite:" + directory_ + "/" + role + ".db"; }
+    [[nodiscard]] std::string url(const std::string& role) const override {
+        return "sqlite:" + directory_ + "/" + role + ".db";
+    }
 
 private:
     std::string directory_;
@@ -52,7 +54,8 @@ public:
         ::close(input_);
         auto& clock = hufu::system_clock();
         const auto until = clock.steady_now() + start_timeout;
-        while (!server_->ended() && clock.steady_now() < until) clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{10}, {});
+        while (!server_->ended() && clock.steady_now() < until)
+            clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{10}, {});
     }
     PostgresDatabases(const PostgresDatabases&) = delete;
     PostgresDatabases& operator=(const PostgresDatabases&) = delete;
@@ -65,7 +68,8 @@ private:
     static std::string name_of(const std::string& role) { return "shop_" + role; }
 
     [[noreturn]] static void fail(const std::string& what, const std::string& log) {
-        throw hufu::Exception{{hufu::ErrorCode::unavailable, hufu::Disposition::fatal, "private PostgreSQL server: " + what + "\n" + log}};
+        throw hufu::Exception{
+            {hufu::ErrorCode::unavailable, hufu::Disposition::fatal, "private PostgreSQL server: " + what + "\n" + log}};
     }
 
     /// The first line it prints, once it is complete.
@@ -91,7 +95,9 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Databases> sqlite_databases(const std::string& directory) { return std::make_unique<SqliteDatabases>(directory); }
+std::unique_ptr<Databases> sqlite_databases(const std::string& directory) {
+    return std::make_unique<SqliteDatabases>(directory);
+}
 
 std::unique_ptr<Databases> postgres_databases(const std::string& directory, const std::string& programs) {
     return std::make_unique<PostgresDatabases>(directory, programs);

@@ -54,7 +54,8 @@ Evidence read_evidence(const Stores& stores, std::int64_t delivered) {
     stores.order.read([&](Transaction& tx) {
         for (const auto& row : tx.run("select id, state from orders")) evidence.orders[row.text(0)] = row.text(1);
     });
-    evidence.sums.overcharged = count(stores.payment, "select count(*) from payments where charged <> 0 and charged <> amount");
+    evidence.sums.overcharged =
+        count(stores.payment, "select count(*) from payments where charged <> 0 and charged <> amount");
     evidence.sums.shelves_wrong =
         count(stores.stock,
               "select count(*) from shelves where available + coalesce((select sum(quantity) from holds"

@@ -87,8 +87,9 @@ void Fleet::wait_ready(Member member) {
     const auto until = clock.steady_now() + ready_timeout;
     while (!answers(member)) {
         if (child(member).ended() || clock.steady_now() > until) {
-            throw hufu::Exception{{hufu::ErrorCode::unavailable, hufu::Disposition::fatal,
-                                   std::string{to_string(member)} + " did not come up; its last words are in " + log_of(member)}};
+            throw hufu::Exception{
+                {hufu::ErrorCode::unavailable, hufu::Disposition::fatal,
+                 std::string{to_string(member)} + " did not come up; its last words are in " + log_of(member)}};
         }
         clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{5}, {});
     }
@@ -97,8 +98,9 @@ void Fleet::wait_ready(Member member) {
 void Fleet::check_all_alive() {
     for (const auto member : all_members) {
         if (child(member).ended()) {
-            throw hufu::Exception{{hufu::ErrorCode::internal, hufu::Disposition::fatal,
-                                   std::string{to_string(member)} + " ended though nobody hit it; its last words are in " + log_of(member)}};
+            throw hufu::Exception{
+                {hufu::ErrorCode::internal, hufu::Disposition::fatal,
+                 std::string{to_string(member)} + " ended though nobody hit it; its last words are in " + log_of(member)}};
         }
     }
 }
@@ -126,7 +128,9 @@ bool Fleet::answers(Member member) const {
     return true;
 }
 
-std::string Fleet::log_of(Member member) const { return options_.directory + "/logs/" + std::string{to_string(member)} + ".log"; }
+std::string Fleet::log_of(Member member) const {
+    return options_.directory + "/logs/" + std::string{to_string(member)} + ".log";
+}
 
 std::string Fleet::broker_url() const { return "rocketmq://" + at(port(Member::broker)); }
 
@@ -147,11 +151,12 @@ ChildOptions Fleet::command(Member member) const {
 
 ChildOptions Fleet::service(Member member) const {
     const std::string role{to_string(member)};
-    ChildOptions options{.program = options_.programs + "/order-service",
-                         .arguments = {"--role", role, "--store", databases_.url(role), "--broker", broker_url(), "--listen",
-                                       at(port(member)), "--payment-timeout", std::to_string(options_.payment_timeout.count()) + "ms",
-                                       "--relay-lease", std::to_string(options_.lease.count()) + "ms"},
-                         .log = log_of(member)};
+    ChildOptions options{
+        .program = options_.programs + "/order-service",
+        .arguments = {"--role", role, "--store", databases_.url(role), "--broker", broker_url(), "--listen",
+                      at(port(member)), "--payment-timeout", std::to_string(options_.payment_timeout.count()) + "ms",
+                      "--relay-lease", std::to_string(options_.lease.count()) + "ms"},
+        .log = log_of(member)};
     // The order outbox has two relays of its own; payment and stock carry their few events themselves.
     if (member == Member::order) options.arguments.insert(options.arguments.end(), {"--relay=false"});
     if (options_.breaking == Break::guard && member != Member::order) {
@@ -164,8 +169,8 @@ ChildOptions Fleet::service(Member member) const {
 
 ChildOptions Fleet::relay(Member member) const {
     ChildOptions options{.program = options_.programs + "/hufu",
-                         .arguments = {"relay", "--outbox", databases_.url("order"), "--to", broker_url(), "--owner", owner_name(member),
-                                       "--lease", std::to_string(options_.lease.count()) + "ms"},
+                         .arguments = {"relay", "--outbox", databases_.url("order"), "--to", broker_url(), "--owner",
+                                       owner_name(member), "--lease", std::to_string(options_.lease.count()) + "ms"},
                          .log = log_of(member)};
     if (options_.breaking == Break::settle) {
         options.program += "-mutants";

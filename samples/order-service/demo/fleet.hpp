@@ -14,8 +14,8 @@
 namespace shop::demo {
 
 enum class Member : std::uint8_t { broker, order, payment, stock, relay_a, relay_b };
-inline constexpr std::array<Member, 6> all_members{Member::broker,  Member::order,   Member::payment,
-                                                   Member::stock,   Member::relay_a, Member::relay_b};
+inline constexpr std::array<Member, 6> all_members{Member::broker, Member::order,   Member::payment,
+                                                   Member::stock,  Member::relay_a, Member::relay_b};
 [[nodiscard]] std::string_view to_string(Member member) noexcept;
 
 /// Which promise the run is meant to break, to prove that the oracle sees it.

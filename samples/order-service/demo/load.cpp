@@ -55,11 +55,12 @@ std::string order_id(std::uint64_t number) {
 std::string sku(std::uint64_t number) { return "sku-" + std::to_string(number); }
 
 std::string order_body(std::uint64_t number, std::size_t skus) {
-    return R"({"id":")" + order_id(number) + R"(","amount":)" + std::to_string(100 + number % 900) + R"(,"sku":")" + sku(number % skus) +
-           R"(","quantity":)" + std::to_string(1 + number % 3) + "}";
+    return R"({"id":")" + order_id(number) + R"(","amount":)" + std::to_string(100 + number % 900) + R"(,"sku":")" +
+           sku(number % skus) + R"(","quantity":)" + std::to_string(1 + number % 3) + "}";
 }
 
-Load::Load(LoadOptions options, LedgerWriter& ledger) : options_{options}, ledger_{ledger}, next_{options.first}, accepted_{options.first}, running_{options.connections} {
+Load::Load(LoadOptions options, LedgerWriter& ledger)
+    : options_{options}, ledger_{ledger}, next_{options.first}, accepted_{options.first}, running_{options.connections} {
     for (std::size_t i = 0; i < options_.connections; ++i) {
         threads_.emplace_back([this](std::stop_token stop) {
             try {
@@ -82,7 +83,9 @@ void Load::run(std::stop_token stop) {
     const std::chrono::duration<double> between{1.0 / options_.orders_per_second};
     Customer customer{options_.port, stop, in_doubt_};
     for (std::uint64_t number = next_++; number < options_.orders && !stop.stop_requested(); number = next_++) {
-        clock.sleep_until(start + std::chrono::duration_cast<std::chrono::nanoseconds>(between * static_cast<double>(number - options_.first)), stop);
+        clock.sleep_until(start + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                      between * static_cast<double>(number - options_.first)),
+                          stop);
         serve(customer, number);
     }
 }
@@ -90,7 +93,8 @@ void Load::run(std::stop_token stop) {
 void Load::serve(Customer& customer, std::uint64_t number) {
     const auto id = order_id(number);
     const auto unexpected = [&](const HttpResponse& answer) {
-        throw std::runtime_error{id + " got an answer it should not get: " + std::to_string(answer.status) + " " + answer.body};
+        throw std::runtime_error{id + " got an answer it should not get: " + std::to_string(answer.status) + " " +
+                                 answer.body};
     };
     const auto placed = customer.ask({"POST", "/orders", order_body(number, options_.skus)});
     if (placed.status != 201) unexpected(placed);

@@ -20,7 +20,8 @@ hufu::ConfigSchema schema() {
         .integer("kills", -1, -1, 10'000, "processes to hit while the orders come in; -1: 20, or 6 with --break")
         .choice("store", {"sqlite", "postgres"}, "sqlite", "where the services keep their data")
         .choice("break", {"none", "guard", "settle"}, "none",
-                "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the broker confirmed")
+                "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the "
+                "broker confirmed")
         .integer("rate", 0, 0, 100'000, "orders per second at most; 0: 250, or 180 on PostgreSQL")
         .integer("seed", 0, 0, 1'000'000'000, "of the kill moments; 0: another one every time")
         .integer("seconds_limit", 600, 10, 86'400, "give up after so long")
@@ -43,12 +44,14 @@ shop::demo::RunOptions options_of(const hufu::Config& config) {
     options.postgres = config.text("store") == "postgres";
     const auto rate = config.integer("rate");
     options.orders_per_second = static_cast<double>(rate > 0 ? rate : options.postgres ? 180 : 250);
-    options.seed = config.integer("seed") > 0 ? static_cast<std::uint64_t>(config.integer("seed")) : hufu::system_random().next();
+    options.seed =
+        config.integer("seed") > 0 ? static_cast<std::uint64_t>(config.integer("seed")) : hufu::system_random().next();
     options.limit = std::chrono::seconds{config.integer("seconds_limit")};
     options.programs = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
     std::string directory = (std::filesystem::temp_directory_path() / "order-demo-XXXXXX").string();
     if (::mkdtemp(directory.data()) == nullptr) {
-        throw hufu::Exception{{hufu::ErrorCode::io, hufu::Disposition::fatal, "no folder can be made as " + directory + "; set TMPDIR"}};
+        throw hufu::Exception{
+            {hufu::ErrorCode::io, hufu::Disposition::fatal, "no folder can be made as " + directory + "; set TMPDIR"}};
     }
     options.directory = directory;
     return options;
@@ -112,7 +115,8 @@ int main(int count, char** arguments) {
         const auto known = schema();
         const auto config = hufu::Config::load(known, {.flags = {arguments + 1, arguments + count}}).value();
         if (config.help_wanted()) {
-            std::printf("order-demo: runs the order service under load, kills its processes, and checks every promise\n\n%s", known.help().c_str());
+            std::printf("order-demo: runs the order service under load, kills its processes, and checks every promise\n\n%s",
+                        known.help().c_str());
             return 0;
         }
         json = config.boolean("json");

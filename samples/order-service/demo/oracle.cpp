@@ -86,7 +86,8 @@ private:
         const auto counts = counts_of(service);
         for (const auto& identity : committed_) {
             const auto& kind = std::get<2>(identity);
-            const auto expected = std::find_if(expectations.begin(), expectations.end(), [&](const auto& e) { return e.kind == kind; });
+            const auto expected =
+                std::find_if(expectations.begin(), expectations.end(), [&](const auto& e) { return e.kind == kind; });
             if (expected == expectations.end() || !((*expected).*wanted)) continue;
             if (!counts.contains(identity)) {
                 ++verdict_.lost;
@@ -115,8 +116,8 @@ private:
             auto& last = highest[{effect.topic, effect.order_id}];
             if (effect.seq <= last) {
                 ++verdict_.reordered;
-                example(effect.order_id + ": " + effect.kind + " " + std::to_string(effect.seq) + " took effect in " + name + " after " +
-                        std::to_string(last));
+                example(effect.order_id + ": " + effect.kind + " " + std::to_string(effect.seq) + " took effect in " + name +
+                        " after " + std::to_string(last));
             }
             last = std::max(last, effect.seq);
         }
@@ -146,7 +147,8 @@ private:
 
     static double percentile(std::vector<double>& values, double fraction) {
         if (values.empty()) return 0;
-        const auto index = std::min(values.size() - 1, static_cast<std::size_t>(fraction * static_cast<double>(values.size())));
+        const auto index =
+            std::min(values.size() - 1, static_cast<std::size_t>(fraction * static_cast<double>(values.size())));
         std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(index), values.end());
         return values[index];
     }

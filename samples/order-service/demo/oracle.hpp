@@ -17,8 +17,8 @@ struct Window {
 };
 
 struct Verdict {
-    std::uint64_t accepted = 0;   ///< orders in the ledger
-    std::uint64_t messages = 0;   ///< events the services committed
+    std::uint64_t accepted = 0;  ///< orders in the ledger
+    std::uint64_t messages = 0;  ///< events the services committed
     std::uint64_t effects = 0;
     std::uint64_t duplicates_absorbed = 0;
     std::uint64_t lost = 0;            ///< accepted requests without a trace, and events without their effect

@@ -37,7 +37,8 @@ std::string table(const Outcome& outcome) {
     text += line("double effects", whole(verdict.double_effects), "must be 0");
     text += line("reordered", whole(verdict.reordered), "must be 0");
     text += line("invented", whole(verdict.invented), "must be 0: effects of what was never committed");
-    text += line("books wrong", whole(verdict.sums.overcharged + verdict.sums.shelves_wrong), "must be 0: payments and shelves that do not add up");
+    text += line("books wrong", whole(verdict.sums.overcharged + verdict.sums.shelves_wrong),
+                 "must be 0: payments and shelves that do not add up");
     text += line("p50 ms", number(verdict.p50_ms), "from commit to effect");
     text += line("p99 ms", number(verdict.p99_ms), "the whole run");
     text += line("p99 quiet ms", number(verdict.p99_quiet_ms), "without the kill windows");

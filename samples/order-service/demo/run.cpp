@@ -14,18 +14,22 @@
 namespace shop::demo {
 namespace {
 
-constexpr std::int64_t delivered = 1'000'000;                // on every shelf: more than all orders together take
-constexpr std::chrono::milliseconds look_every{20};          // at the load
+constexpr std::int64_t delivered = 1'000'000;        // on every shelf: more than all orders together take
+constexpr std::chrono::milliseconds look_every{20};  // at the load
 constexpr std::chrono::milliseconds tell_every{5'000};
-constexpr std::chrono::milliseconds progress_every{250};     // at the databases
-constexpr std::chrono::seconds still{15};                    // nothing moved for so long: what is missing will not come
+constexpr std::chrono::milliseconds progress_every{250};  // at the databases
+constexpr std::chrono::seconds still{15};                 // nothing moved for so long: what is missing will not come
 
 class Run {
 public:
     Run(const RunOptions& options, const Tell& tell, std::stop_token stop)
-        : options_{options}, tell_{tell}, stop_{std::move(stop)}, started_{clock_.steady_now()},
+        : options_{options},
+          tell_{tell},
+          stop_{std::move(stop)},
+          started_{clock_.steady_now()},
           databases_{open_databases()},
-          fleet_{{.programs = options.programs, .directory = options.directory, .breaking = options.breaking}, *databases_} {}
+          fleet_{{.programs = options.programs, .directory = options.directory, .breaking = options.breaking}, *databases_} {
+    }
 
     Outcome run() {
         tell_("starting broker, services and relays in " + options_.directory);
@@ -44,13 +48,15 @@ public:
 
 private:
     std::unique_ptr<Databases> open_databases() const {
-        return options_.postgres ? postgres_databases(options_.directory, options_.programs) : sqlite_databases(options_.directory);
+        return options_.postgres ? postgres_databases(options_.directory, options_.programs)
+                                 : sqlite_databases(options_.directory);
     }
 
     void fill_shelves() {
         HttpClient client{"127.0.0.1", fleet_.port(Member::stock), std::chrono::seconds{10}};
         for (std::uint64_t i = 0; i < LoadOptions{}.skus; ++i) {
-            const auto answer = client.send({"PUT", "/stock/" + sku(i), R"({"quantity":)" + std::to_string(delivered) + "}"}).value();
+            const auto answer =
+                client.send({"PUT", "/stock/" + sku(i), R"({"quantity":)" + std::to_string(delivered) + "}"}).value();
             if (answer.status != 200) throw std::runtime_error{"shelf not filled: " + answer.body};
         }
     }
@@ -71,9 +77,14 @@ private:
     void load_and_break() {
         LedgerWriter ledger{ledger_path()};
         place_first_order(ledger);
-        Chaos chaos{fleet_, {.kills = options_.kills, .orders = options_.orders, .seed = options_.seed}, tell_,
-                    [this] { return lane_owner(); }};
-        Load load{{.port = fleet_.port(Member::order), .first = 1, .orders = options_.orders, .orders_per_second = options_.orders_per_second}, ledger};
+        Chaos chaos{fleet_, {.kills = options_.kills, .orders = options_.orders, .seed = options_.seed}, tell_, [this] {
+                        return lane_owner();
+                    }};
+        Load load{{.port = fleet_.port(Member::order),
+                   .first = 1,
+                   .orders = options_.orders,
+                   .orders_per_second = options_.orders_per_second},
+                  ledger};
         auto next_tell = clock_.steady_now();
         while (!load.finished()) {
             chaos.step(load.accepted());
@@ -129,15 +140,16 @@ private:
 
     static std::string stuck(const Progress& progress) {
         if (progress.backlog == 0) return "";
-        return "everything heals: " + std::to_string(progress.backlog) + " messages never left the outboxes, " + std::to_string(progress.parked) +
-               " are parked";
+        return "everything heals: " + std::to_string(progress.backlog) + " messages never left the outboxes, " +
+               std::to_string(progress.parked) + " are parked";
     }
 
     void check_time(const std::string& what) {
         check_stop();
         if (clock_.steady_now() - started_ > options_.limit) {
             throw hufu::Exception{{hufu::ErrorCode::timeout, hufu::Disposition::fatal,
-                                   what + " within " + std::to_string(options_.limit.count()) + " s; give more with --seconds-limit, or fewer --orders"}};
+                                   what + " within " + std::to_string(options_.limit.count()) +
+                                       " s; give more with --seconds-limit, or fewer --orders"}};
         }
     }
 

@@ -71,7 +71,8 @@ private:
     std::stop_callback<std::function<void()>> outer_;
 };
 
-hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reaction, Store& store, hufu::Log& log, std::stop_token stop) {
+hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reaction, Store& store, hufu::Log& log,
+                           std::stop_token stop) {
     const hufu::connect::Surroundings surroundings{.log = &log};
     const auto subscription =
         hufu::connect::subscription(options.broker, {.group = reaction.group, .topics = topics_of(reaction)}, surroundings);
@@ -82,7 +83,8 @@ hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reacti
     hufu::ConsumerOptions consumer_options;
     consumer_options.group = reaction.group;
     consumer_options.running_max = options.effects_max;
-    consumer_options.retry = hufu::RetrySchedule::capped(std::chrono::milliseconds{20}, std::chrono::seconds{5}, 100).jitter(0.2);
+    consumer_options.retry =
+        hufu::RetrySchedule::capped(std::chrono::milliseconds{20}, std::chrono::seconds{5}, 100).jitter(0.2);
     hufu::Consumer consumer{**subscription, **dead_letters, consumer_options, {.log = log}};
     const auto once = store.once(reaction.group, reaction.effect);
     return consumer.run(pausing_before_acknowledgement([&](const hufu::Delivery& delivery) -> hufu::HandlerResult {
@@ -105,7 +107,8 @@ hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Log&
     if (!publisher) return publisher.error();
     const auto outbox = store.outbox();
     hufu::MetricsRegistry metrics;
-    hufu::outbox::Relay relay{*outbox, **publisher, relay_options(options.relay_lease), hufu::system_clock(), hufu::system_random(), metrics};
+    hufu::outbox::Relay relay{
+        *outbox, **publisher, relay_options(options.relay_lease), hufu::system_clock(), hufu::system_random(), metrics};
     const auto lane = hufu::connect::lane_name(options.store);
     if (!lane) return lane.error();
     const auto hints = hufu::outbox::DatagramHintReceiver::open(*lane, relay);

@@ -20,9 +20,9 @@ struct ServiceOptions {
     std::string broker;  ///< rocketmq://HOST:PORT or embedded:DIR
     HttpServerOptions http = {};
     RoleSettings settings = {};
-    bool relay = true;            ///< carry this service's events in this process; else run `hufu relay` beside it
+    bool relay = true;  ///< carry this service's events in this process; else run `hufu relay` beside it
     std::chrono::milliseconds relay_lease{5'000};  ///< how long a killed relay's lane waits for the next one
-    std::size_t effects_max = 8;  ///< at the same time, per reaction
+    std::size_t effects_max = 8;                   ///< at the same time, per reaction
 };
 
 /// Serves until `stop` is asked for, then finishes what has begun. Throws `hufu::Exception` when it cannot start, or when

@@ -16,8 +16,9 @@ TEST(Event, TravelsInOrderPerOrder) {
 }
 
 TEST(Event, ReadsBackWhatItWrites) {
-    for (const auto kind : {EventKind::order_created, EventKind::payment_requested, EventKind::order_paid, EventKind::order_cancelled,
-                            EventKind::order_closed, EventKind::payment_due, EventKind::payment_charged, EventKind::stock_refused}) {
+    for (const auto kind :
+         {EventKind::order_created, EventKind::payment_requested, EventKind::order_paid, EventKind::order_cancelled,
+          EventKind::order_closed, EventKind::payment_due, EventKind::payment_charged, EventKind::stock_refused}) {
         auto event = created;
         event.kind = kind;
         const auto read = parse_event(to_message(event));

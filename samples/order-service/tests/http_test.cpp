@@ -72,7 +72,8 @@ TEST(HttpServer, RefusesWhatIsNotHttpWith400) {
 
 TEST(HttpServer, RefusesAHugeHeaderWith431) {
     const auto server = echo_server();
-    EXPECT_THAT(raw(server->port(), "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(9000, 'x') + "\r\n\r\n"), StartsWith("HTTP/1.1 431"));
+    EXPECT_THAT(raw(server->port(), "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(9000, 'x') + "\r\n\r\n"),
+                StartsWith("HTTP/1.1 431"));
 }
 
 TEST(HttpServer, TurnsAThrowingApplicationInto503) {

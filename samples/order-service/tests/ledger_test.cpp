@@ -26,8 +26,12 @@ TEST(Ledger, ReadsBackWhatSeveralThreadsWrote) {
     const auto path = fresh("ledger_threads.txt");
     {
         LedgerWriter writer{path};
-        std::thread one{[&] { for (int i = 0; i < 100; ++i) writer.created("a-" + std::to_string(i)); }};
-        std::thread two{[&] { for (int i = 0; i < 100; ++i) writer.created("b-" + std::to_string(i)); }};
+        std::thread one{[&] {
+            for (int i = 0; i < 100; ++i) writer.created("a-" + std::to_string(i));
+        }};
+        std::thread two{[&] {
+            for (int i = 0; i < 100; ++i) writer.created("b-" + std::to_string(i));
+        }};
         one.join();
         two.join();
         writer.paid("a-1");

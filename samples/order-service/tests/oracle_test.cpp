@@ -21,10 +21,12 @@ protected:
                                  {"orders", "o", 2, "order.payment_requested"},
                                  {"orders", "o", 3, "order.paid"}};
         evidence.payment.events = {{"payments", "o", 2, "payment.charged"}};
-        evidence.payment.effects = {{"orders", "o", 1, "order.created", 1'000, 3'000}, {"orders", "o", 2, "order.payment_requested", 2'000, 5'000}};
+        evidence.payment.effects = {{"orders", "o", 1, "order.created", 1'000, 3'000},
+                                    {"orders", "o", 2, "order.payment_requested", 2'000, 5'000}};
         evidence.order.effects = {{"payments", "o", 2, "payment.charged", 5'000, 10'000},
                                   {"order-deadlines", "o", 1, "order.payment_due", 1'000, 9'001'000}};
-        evidence.stock.effects = {{"orders", "o", 1, "order.created", 1'000, 2'000}, {"orders", "o", 3, "order.paid", 10'000, 14'000}};
+        evidence.stock.effects = {{"orders", "o", 1, "order.created", 1'000, 2'000},
+                                  {"orders", "o", 3, "order.paid", 10'000, 14'000}};
     }
     [[nodiscard]] Verdict verdict() const { return judge(ledger, evidence, windows); }
 
@@ -103,9 +105,10 @@ TEST(Report, IsOneJsonObjectThatNamesTheBrokenPromise) {
     outcome.verdict.accepted = 10;
     outcome.verdict.effects = 33;
     outcome.kills = 2;
-    EXPECT_EQ(json(outcome),
-              R"({"held":false,"accepted":10,"effects":33,"duplicates_absorbed":0,"lost":0,"double_effects":3,"reordered":0,"kills":2,)"
-              R"("p50_ms":0E0,"p99_ms":0E0,"p99_quiet_ms":0E0,"broken":"one effect per message"})");
+    EXPECT_EQ(
+        json(outcome),
+        R"({"held":false,"accepted":10,"effects":33,"duplicates_absorbed":0,"lost":0,"double_effects":3,"reordered":0,"kills":2,)"
+        R"("p50_ms":0E0,"p99_ms":0E0,"p99_quiet_ms":0E0,"broken":"one effect per message"})");
 }
 
 TEST(Report, HoldsOnlyWhenItBecameQuiet) {

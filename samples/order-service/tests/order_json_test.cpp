@@ -36,8 +36,8 @@ TEST(NewOrder, RefusesDeepNestingInsteadOfRecursing) {
 }
 
 TEST(NewOrder, RefusesAmountsThatAreNoAmount) {
-    for (const auto* amount : {"0", "-1", "1.5", "1e3", "\"5\"", "null", "true", "9223372036854775808", "99999999999999999999999",
-                               "1000000000001", "-9223372036854775809"}) {
+    for (const auto* amount : {"0", "-1", "1.5", "1e3", "\"5\"", "null", "true", "9223372036854775808",
+                               "99999999999999999999999", "1000000000001", "-9223372036854775809"}) {
         const auto refusal = refusal_of(std::string{R"({"id":"o-1","amount":)"} + amount + R"(,"sku":"tea","quantity":1})");
         EXPECT_EQ(refusal.kind, Refused::invalid) << amount;
         EXPECT_EQ(refusal.field, "amount") << amount;

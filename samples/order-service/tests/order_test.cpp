@@ -22,7 +22,8 @@ void expect_refused(const Decision& decision, std::string_view state) {
 }
 
 TEST(Order, AsksForTheMoneyWhenAPendingOneIsPaid) {
-    EXPECT_EQ(decide(order_in(OrderState::pending), Trigger::pay), Decision(Step{OrderState::paying, EventKind::payment_requested}));
+    EXPECT_EQ(decide(order_in(OrderState::pending), Trigger::pay),
+              Decision(Step{OrderState::paying, EventKind::payment_requested}));
 }
 
 TEST(Order, TakesARepeatedPayOrCancelAsDone) {
@@ -43,12 +44,14 @@ TEST(Order, RefusesToCancelOncePaymentIsUnderWay) {
 }
 
 TEST(Order, IsPaidByTheChargeUnlessItWasClosedMeanwhile) {
-    EXPECT_EQ(decide(order_in(OrderState::paying), Trigger::charged), Decision(Step{OrderState::paid, EventKind::order_paid}));
+    EXPECT_EQ(decide(order_in(OrderState::paying), Trigger::charged),
+              Decision(Step{OrderState::paid, EventKind::order_paid}));
     EXPECT_EQ(decide(order_in(OrderState::closed), Trigger::charged), Decision(Unchanged{}));
 }
 
 TEST(Order, ClosesAtTheDeadlineOnlyWhenNobodyPaid) {
-    EXPECT_EQ(decide(order_in(OrderState::pending), Trigger::payment_overdue), Decision(Step{OrderState::closed, EventKind::order_closed}));
+    EXPECT_EQ(decide(order_in(OrderState::pending), Trigger::payment_overdue),
+              Decision(Step{OrderState::closed, EventKind::order_closed}));
     for (const auto state : {OrderState::paying, OrderState::paid, OrderState::cancelled, OrderState::closed}) {
         EXPECT_EQ(decide(order_in(state), Trigger::payment_overdue), Decision(Unchanged{})) << to_string(state);
     }
@@ -56,7 +59,9 @@ TEST(Order, ClosesAtTheDeadlineOnlyWhenNobodyPaid) {
 
 TEST(Order, ClosesWhenStockRefusesAlsoAfterPayment) {
     for (const auto state : {OrderState::pending, OrderState::paying, OrderState::paid}) {
-        EXPECT_EQ(decide(order_in(state), Trigger::stock_refused), Decision(Step{OrderState::closed, EventKind::order_closed})) << to_string(state);
+        EXPECT_EQ(decide(order_in(state), Trigger::stock_refused),
+                  Decision(Step{OrderState::closed, EventKind::order_closed}))
+            << to_string(state);
     }
     EXPECT_EQ(decide(order_in(OrderState::cancelled), Trigger::stock_refused), Decision(Unchanged{}));
 }
@@ -68,7 +73,8 @@ TEST(Order, CountsItsEvents) {
 }
 
 TEST(OrderState, ReadsBackWhatItWrites) {
-    for (const auto state : {OrderState::pending, OrderState::paying, OrderState::paid, OrderState::cancelled, OrderState::closed}) {
+    for (const auto state :
+         {OrderState::pending, OrderState::paying, OrderState::paid, OrderState::cancelled, OrderState::closed}) {
         EXPECT_EQ(parse_order_state(to_string(state)), state);
     }
     EXPECT_THROW((void)parse_order_state("lost"), std::invalid_argument);

@@ -16,7 +16,8 @@ using ::testing::HasSubstr;
 /// One service with a file of its own.
 class Service {
 public:
-    explicit Service(const std::string& name, const std::function<Role(Store&)>& role) : path_{fresh(name)}, store_{open_store("sqlite:" + path_)}, role_{role(*store_)} {
+    explicit Service(const std::string& name, const std::function<Role(Store&)>& role)
+        : path_{fresh(name)}, store_{open_store("sqlite:" + path_)}, role_{role(*store_)} {
         store_->prepare(role_.tables);
     }
 
@@ -29,7 +30,8 @@ public:
         std::vector<hufu::Handled> results;
         for (const auto& reaction : role_.reactions) {
             if (!concerns(reaction, message)) continue;
-            results.push_back(store_->once(reaction.group, reaction.effect)(hufu::Delivery{.message = message, .tag = {}}).handled);
+            results.push_back(
+                store_->once(reaction.group, reaction.effect)(hufu::Delivery{.message = message, .tag = {}}).handled);
         }
         return results;
     }
@@ -129,7 +131,8 @@ TEST(PaymentRole, ChargesOnceAndSaysSo) {
     const auto requested = message_of(EventKind::payment_requested, 2, 2);
     service.deliver(requested);
     service.deliver(requested);
-    EXPECT_THAT(service.ask("GET", "/payments/o-1").body, HasSubstr(R"("amount":500,"charged":500,"refunded":0,"state":"charged")"));
+    EXPECT_THAT(service.ask("GET", "/payments/o-1").body,
+                HasSubstr(R"("amount":500,"charged":500,"refunded":0,"state":"charged")"));
     EXPECT_EQ(service.count("select count(*) from hufu_outbox where tag = 'payment.charged'"), 1);
 }
 

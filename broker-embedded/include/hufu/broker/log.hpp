@@ -19,12 +19,12 @@
 namespace hufu::broker {
 
 struct LogOptions {
-    std::uint64_t segment_bytes = 64ULL << 20U;          ///< size of one file of the log
-    std::uint64_t first_segment_bytes = 4ULL << 20U;     ///< size of the first one, so that a new store starts at once
+    std::uint64_t segment_bytes = 64ULL << 20U;       ///< size of one file of the log
+    std::uint64_t first_segment_bytes = 4ULL << 20U;  ///< size of the first one, so that a new store starts at once
     std::uint64_t record_bytes_max = (4ULL << 20U) + (128ULL << 10U);
-    std::uint64_t pending_bytes_max = 8ULL << 20U;       ///< what may wait for the disk; then appends are refused with `busy`
+    std::uint64_t pending_bytes_max = 8ULL << 20U;  ///< what may wait for the disk; then appends are refused with `busy`
     std::uint32_t groups_in_flight_max = 2;
-    std::chrono::milliseconds chore_retry{200};          ///< wait before a failed background step is tried again
+    std::chrono::milliseconds chore_retry{200};  ///< wait before a failed background step is tried again
 };
 
 /// Names one queue (topic and number) for the life of the Log object.
@@ -35,17 +35,17 @@ struct QueueHandle {
 
 /// What an append was given. Not durable until an `Outcome` covers the ticket.
 struct Appended {
-    std::uint64_t ticket = 0;         ///< ascending over all appends and state changes
-    std::uint64_t queue_offset = 0;   ///< position in its queue
-    std::uint64_t log_offset = 0;     ///< position in the log (`physicalOffset` of the record)
-    std::uint64_t stored_at_ms = 0;   ///< `storeTimestamp` of the record
+    std::uint64_t ticket = 0;        ///< ascending over all appends and state changes
+    std::uint64_t queue_offset = 0;  ///< position in its queue
+    std::uint64_t log_offset = 0;    ///< position in the log (`physicalOffset` of the record)
+    std::uint64_t stored_at_ms = 0;  ///< `storeTimestamp` of the record
 };
 
 /// The fate of every ticket up to `through` that no earlier outcome covered. Tickets are settled strictly in order.
 struct Outcome {
-    std::uint64_t through = 0;   ///< 0: nothing was settled
-    bool durable = false;        ///< true: on disk. false: refused; the record may be found after a crash, never before
-    Error error = {};            ///< why it was refused
+    std::uint64_t through = 0;  ///< 0: nothing was settled
+    bool durable = false;       ///< true: on disk. false: refused; the record may be found after a crash, never before
+    Error error = {};           ///< why it was refused
 };
 
 /// Limits of one read. At least one record is returned when one matches, however large.
@@ -56,11 +56,11 @@ struct ReadLimits {
 };
 
 enum class ReadStatus : std::uint8_t {
-    found,      ///< at least one record
-    no_match,   ///< records were passed over (filtered, or damaged); go on at `next_offset`
-    at_end,     ///< offset is the next one to be written: wait
-    beyond,     ///< offset is above the end; `next_offset` is the end
-    below,      ///< offset is older than what is kept; `next_offset` is the first kept
+    found,     ///< at least one record
+    no_match,  ///< records were passed over (filtered, or damaged); go on at `next_offset`
+    at_end,    ///< offset is the next one to be written: wait
+    beyond,    ///< offset is above the end; `next_offset` is the end
+    below,     ///< offset is older than what is kept; `next_offset` is the first kept
 };
 
 struct ReadResult {
@@ -69,7 +69,7 @@ struct ReadResult {
     std::uint64_t min_offset = 0;   ///< first offset kept
     std::uint64_t max_offset = 0;   ///< next offset to become readable
     std::uint32_t records = 0;
-    std::uint32_t damaged = 0;      ///< records passed over because their bytes do not match their checksum
+    std::uint32_t damaged = 0;  ///< records passed over because their bytes do not match their checksum
 };
 
 /// Accepts or refuses a record by its tag code. Empty function: accepts all.
@@ -86,12 +86,12 @@ struct Damage {
 
 /// What opening found.
 struct LogRecovery {
-    std::uint64_t epoch = 0;              ///< of this opening
+    std::uint64_t epoch = 0;  ///< of this opening
     std::uint64_t segments = 0;
-    std::uint64_t replayed_bytes = 0;     ///< of the last segment
+    std::uint64_t replayed_bytes = 0;  ///< of the last segment
     std::uint64_t replayed_records = 0;
     std::uint64_t rebuilt_indexes = 0;
-    bool tail_cut = false;                ///< bytes of an unfinished group were found behind the end and dropped
+    bool tail_cut = false;  ///< bytes of an unfinished group were found behind the end and dropped
 };
 
 /// A group on its way to the disk. Owned by the Log.

@@ -31,14 +31,14 @@ public:
     struct Key {
         std::string name;
         Type type = Type::text;
-        std::string fallback;             ///< as it would be written in a flag
+        std::string fallback;  ///< as it would be written in a flag
         std::string help;
-        std::vector<std::string> choices; ///< of Type::choice
+        std::vector<std::string> choices;  ///< of Type::choice
         /// Bounds in the key's own unit (nanoseconds, bytes, one), inclusive.
         std::int64_t least = std::numeric_limits<std::int64_t>::min();
         std::int64_t most = std::numeric_limits<std::int64_t>::max();
-        bool required = false;            ///< must be given somewhere
-        bool secret = false;              ///< its value never appears in an error or in a listing
+        bool required = false;  ///< must be given somewhere
+        bool secret = false;    ///< its value never appears in an error or in a listing
     };
 
     ConfigSchema& text(std::string name, std::string fallback, std::string help);

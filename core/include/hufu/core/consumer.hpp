@@ -38,7 +38,8 @@ struct ConsumerEnvironment {
 class Consumer {
 public:
     /// Throws `Exception` (`invalid_argument`) when `validate(options)` refuses.
-    Consumer(Subscription& subscription, Publisher& dead_letters, ConsumerOptions options, ConsumerEnvironment environment = {});
+    Consumer(Subscription& subscription, Publisher& dead_letters, ConsumerOptions options,
+             ConsumerEnvironment environment = {});
     ~Consumer();
     Consumer(const Consumer&) = delete;
     Consumer& operator=(const Consumer&) = delete;

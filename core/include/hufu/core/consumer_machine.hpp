@@ -51,7 +51,7 @@ struct ConsumerOptions {
     enum class Successors : std::uint8_t { dead_letter, let_through } successors = Successors::dead_letter;
     std::vector<ConsumerKey> dead_keys = {};
 
-    std::size_t running_max = 8;   ///< handlers at the same time, each on a thread of its own
+    std::size_t running_max = 8;  ///< handlers at the same time, each on a thread of its own
     /// Messages in memory: waiting, running, backing off, dying. When full, nothing is received until one is dealt with,
     /// so it must be well above the number of messages a failing key may collect during its ladder.
     std::size_t held_max = 4096;
@@ -63,7 +63,7 @@ struct ConsumerOptions {
     /// A handler that runs longer is reported (log, metric); it is not interrupted, and its answer counts. 0: never.
     std::chrono::milliseconds handler_timeout{60'000};
 
-    double rate_per_second = 0;    ///< handler starts (retries too), token bucket; 0: no limit
+    double rate_per_second = 0;  ///< handler starts (retries too), token bucket; 0: no limit
     std::uint64_t rate_burst = 1;
 };
 

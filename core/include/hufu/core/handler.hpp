@@ -10,10 +10,10 @@ namespace hufu {
 
 /// The explicit answer of a handler. An exception, whatever its type, counts as `retry`.
 enum class Handled : unsigned char {
-    done,    ///< the effect is durable; acknowledge
+    done,          ///< the effect is durable; acknowledge
     already_done,  ///< a guard saw the message before; acknowledge, count as absorbed
-    retry,   ///< try again on the retry schedule
-    reject,  ///< it can never succeed; dead-letter now
+    retry,         ///< try again on the retry schedule
+    reject,        ///< it can never succeed; dead-letter now
 };
 
 /// Called by the consumer runner, on one of its threads. `reason`, where set, goes into logs and dead letters.

@@ -51,8 +51,8 @@ private:
     Clock& clock_;
     Random& random_;
     std::mutex mutex_;
-    std::int64_t last_ms_ = 0;     // guarded by mutex_
-    std::uint32_t counter_ = 0;    // guarded by mutex_
+    std::int64_t last_ms_ = 0;   // guarded by mutex_
+    std::uint32_t counter_ = 0;  // guarded by mutex_
 };
 
 }  // namespace hufu

@@ -27,8 +27,8 @@ struct LogField {
     LogField(std::string_view field, const char* text) : name{field}, value{text} {}
     LogField(std::string_view field, bool yes) : name{field}, value{yes ? "true" : "false"} {}
     template <std::integral Number>
-        requires(!std::same_as<Number, bool>)
-    LogField(std::string_view field, Number number) : name{field}, value{std::to_string(number)} {}
+    requires(!std::same_as<Number, bool>) LogField(std::string_view field, Number number)
+        : name{field}, value{std::to_string(number)} {}
 
     std::string_view name;
     std::string value;
@@ -44,10 +44,18 @@ public:
     /// `event` is a constant sentence ("dead letter published"); what varies is in `fields`.
     virtual void write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) noexcept = 0;
 
-    void debug(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept { write(LogLevel::debug, event, fields); }
-    void info(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept { write(LogLevel::info, event, fields); }
-    void warning(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept { write(LogLevel::warning, event, fields); }
-    void error(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept { write(LogLevel::error, event, fields); }
+    void debug(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept {
+        write(LogLevel::debug, event, fields);
+    }
+    void info(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept {
+        write(LogLevel::info, event, fields);
+    }
+    void warning(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept {
+        write(LogLevel::warning, event, fields);
+    }
+    void error(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept {
+        write(LogLevel::error, event, fields);
+    }
 };
 
 /// Drops everything. Lives as long as the program.

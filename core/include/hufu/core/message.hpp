@@ -34,23 +34,23 @@ private:
 
 /// Names of the headers that Hufu itself sets. Users' own names must not begin with "hufu-".
 namespace header {
-inline constexpr std::string_view trace_parent = "traceparent";            ///< W3C trace context
-inline constexpr std::string_view dead_reason = "hufu-dead-reason";        ///< why it became a dead letter
-inline constexpr std::string_view dead_topic = "hufu-dead-topic";          ///< topic it was consumed from
-inline constexpr std::string_view attempts = "hufu-attempts";              ///< handler runs before it died
-inline constexpr std::string_view committed_at = "hufu-committed-at-us";   ///< append time, microseconds since 1970 UTC
+inline constexpr std::string_view trace_parent = "traceparent";           ///< W3C trace context
+inline constexpr std::string_view dead_reason = "hufu-dead-reason";       ///< why it became a dead letter
+inline constexpr std::string_view dead_topic = "hufu-dead-topic";         ///< topic it was consumed from
+inline constexpr std::string_view attempts = "hufu-attempts";             ///< handler runs before it died
+inline constexpr std::string_view committed_at = "hufu-committed-at-us";  ///< append time, microseconds since 1970 UTC
 }  // namespace header
 
 /// A message. A plain value: copy, move, fill with designated initialisers.
 struct Message {
-    MessageId id = {};                               ///< nil: minted by whoever accepts it
-    std::string topic = {};                          ///< 1 to 127 characters of [%|a-zA-Z0-9_-]
-    std::string tag = {};                            ///< optional, for filtering; no "||"
-    std::vector<std::string> keys = {};              ///< business keys to find it by; no spaces inside
-    std::string ordering_key = {};                   ///< messages of one topic with the same key keep their order; empty: no order
+    MessageId id = {};                   ///< nil: minted by whoever accepts it
+    std::string topic = {};              ///< 1 to 127 characters of [%|a-zA-Z0-9_-]
+    std::string tag = {};                ///< optional, for filtering; no "||"
+    std::vector<std::string> keys = {};  ///< business keys to find it by; no spaces inside
+    std::string ordering_key = {};       ///< messages of one topic with the same key keep their order; empty: no order
     Headers headers = {};
-    std::string body = {};                           ///< bytes
-    std::optional<SystemTime> deliver_at = {};       ///< not before; ends the ordering promise of this message; past means now
+    std::string body = {};                      ///< bytes
+    std::optional<SystemTime> deliver_at = {};  ///< not before; ends the ordering promise of this message; past means now
 
     friend bool operator==(const Message&, const Message&) = default;
 };

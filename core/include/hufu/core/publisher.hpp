@@ -21,8 +21,8 @@ enum class PublishStatus : std::uint8_t {
 /// What became of one message. Starts, and after any lost answer stays, `in_doubt`.
 struct PublishOutcome {
     PublishStatus status = PublishStatus::in_doubt;
-    Error error = {};          ///< meaningful unless confirmed
-    std::string broker_id = {}; ///< the broker's own name for the stored copy, where it has one
+    Error error = {};            ///< meaningful unless confirmed
+    std::string broker_id = {};  ///< the broker's own name for the stored copy, where it has one
 };
 
 /// Hands messages to a broker. Thread-safe.
@@ -38,7 +38,8 @@ public:
     /// Called exactly once per `publish`, from any thread (also from inside `publish`), when every outcome is final.
     using Done = std::function<void()>;
 
-    virtual ~Publisher() = default;  ///< Ends what is in flight as `in_doubt` or `not_sent`, calls every `done`, then returns.
+    virtual ~Publisher() =
+        default;  ///< Ends what is in flight as `in_doubt` or `not_sent`, calls every `done`, then returns.
 
     /// Starts publishing `batch`; `outcomes[i]` belongs to `batch[i]`. Both are borrowed until `done` has been called.
     /// Never blocks for longer than it takes to queue. Several batches may be in flight.

@@ -16,10 +16,10 @@ namespace hufu {
 /// A worker id and the id-time it may mint for. While the range lasts nobody else has both, whatever anyone's clock says:
 /// the next holder of the worker id gets a range that begins where this one ends, or later.
 struct WorkerIdRange {
-    std::uint16_t worker = 0;      ///< 0 … 1023
-    SystemTime from = {};          ///< first millisecond that may be minted
-    SystemTime until = {};         ///< first millisecond that may not
-    std::uint64_t epoch = 0;       ///< changes with each holder
+    std::uint16_t worker = 0;  ///< 0 … 1023
+    SystemTime from = {};      ///< first millisecond that may be minted
+    SystemTime until = {};     ///< first millisecond that may not
+    std::uint64_t epoch = 0;   ///< changes with each holder
     friend bool operator==(const WorkerIdRange&, const WorkerIdRange&) = default;
 };
 
@@ -61,8 +61,8 @@ struct SnowflakeParts {
 [[nodiscard]] SnowflakeParts snowflake_parts(std::int64_t id) noexcept;
 
 struct SnowflakeOptions {
-    std::chrono::milliseconds range{60'000};   ///< how far ahead the worker id is reserved; renewed when half of it is left
-    std::chrono::milliseconds wait_max{50};    ///< how far the clock may have stepped back to be waited for
+    std::chrono::milliseconds range{60'000};  ///< how far ahead the worker id is reserved; renewed when half of it is left
+    std::chrono::milliseconds wait_max{50};   ///< how far the clock may have stepped back to be waited for
     std::chrono::milliseconds renew_pause{1'000};  ///< between attempts to renew while the range lasts
 };
 
@@ -86,10 +86,10 @@ private:
     WorkerIdLease& lease_;
     const SnowflakeOptions options_;
     std::mutex mutex_;
-    std::optional<WorkerIdRange> held_;         // guarded by mutex_
-    SteadyTime renew_after_ = {};               // guarded by mutex_
-    std::int64_t last_ms_ = -1;                 // guarded by mutex_; since 1970
-    std::uint32_t counter_ = 0;                 // guarded by mutex_
+    std::optional<WorkerIdRange> held_;  // guarded by mutex_
+    SteadyTime renew_after_ = {};        // guarded by mutex_
+    std::int64_t last_ms_ = -1;          // guarded by mutex_; since 1970
+    std::uint32_t counter_ = 0;          // guarded by mutex_
 };
 
 }  // namespace hufu

@@ -25,8 +25,8 @@ struct DeliveryTag {
 struct Delivery {
     Message message = {};
     DeliveryTag tag = {};
-    SystemTime stored_at = {};      ///< when the broker stored this copy
-    std::uint32_t broker_attempts = 0; ///< earlier deliveries the broker counted (0 where it does not count)
+    SystemTime stored_at = {};          ///< when the broker stored this copy
+    std::uint32_t broker_attempts = 0;  ///< earlier deliveries the broker counted (0 where it does not count)
 };
 
 /// What a user wants to receive.
@@ -47,7 +47,8 @@ public:
 
     /// Up to `max` deliveries; waits until there is at least one, `timeout` passed (empty result) or `stop` was asked
     /// for (empty result). A lost broker is waited for and reconnected to inside; errors are `fatal` or `reject` kinds.
-    virtual Result<std::vector<Delivery>> receive(std::size_t max, std::chrono::milliseconds timeout, std::stop_token stop) = 0;
+    virtual Result<std::vector<Delivery>> receive(std::size_t max, std::chrono::milliseconds timeout,
+                                                  std::stop_token stop) = 0;
 
     /// These were dealt with. Tags of a lost queue are ignored.
     virtual void acknowledge(std::span<const DeliveryTag> tags) = 0;

@@ -19,9 +19,9 @@ struct GuardKey {
 
 /// What the store says of a key.
 struct GuardSeen {
-    bool before = false;         ///< a committed row was there already; otherwise (`insert`) the row is now ours
-    std::string result = {};     ///< the bytes kept with that earlier row
-    SystemTime horizon = {};     ///< rows for messages stored earlier than this may have been purged; epoch: nothing was
+    bool before = false;      ///< a committed row was there already; otherwise (`insert`) the row is now ours
+    std::string result = {};  ///< the bytes kept with that earlier row
+    SystemTime horizon = {};  ///< rows for messages stored earlier than this may have been purged; epoch: nothing was
 };
 
 /// Guard rows as one open transaction sees them. Belongs to that transaction and its thread.

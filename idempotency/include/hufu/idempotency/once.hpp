@@ -82,8 +82,8 @@ private:
     SystemTime first_stored_at_;
     std::span<const OnceAction> plan_;
     std::size_t step_ = 0;
-    bool open_ = false;         // a transaction is open
-    bool ending_ = false;       // the plan is left: roll back if open, then finished
+    bool open_ = false;    // a transaction is open
+    bool ending_ = false;  // the plan is left: roll back if open, then finished
     bool effect_ran_ = false;
     OnceOutcome outcome_;
 };

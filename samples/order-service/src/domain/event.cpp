@@ -64,9 +64,9 @@ std::string_view topic_of(EventKind kind) noexcept {
 }
 
 hufu::Message to_message(const Event& event) {
-    const boost::json::object body{{"kind", to_string(event.kind)}, {"order_id", event.order_id},
-                                   {"version", event.version},      {"amount", event.amount},
-                                   {"sku", event.sku},              {"quantity", event.quantity}};
+    const boost::json::object body{
+        {"kind", to_string(event.kind)}, {"order_id", event.order_id}, {"version", event.version},
+        {"amount", event.amount},        {"sku", event.sku},           {"quantity", event.quantity}};
     hufu::Message message;
     message.topic = topic_of(event.kind);
     message.tag = to_string(event.kind);

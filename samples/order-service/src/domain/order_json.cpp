@@ -43,12 +43,14 @@ Answer<std::string> name_in(const boost::json::object& object, std::string_view 
     return std::string{value->get_string()};
 }
 
-Answer<std::int64_t> integer_in(const boost::json::object& object, std::string_view field, std::int64_t min, std::int64_t max) {
+Answer<std::int64_t> integer_in(const boost::json::object& object, std::string_view field, std::int64_t min,
+                                std::int64_t max) {
     const std::string rule = "is an integer from " + std::to_string(min) + " to " + std::to_string(max);
     const auto* value = object.if_contains(field);
     if (value == nullptr) return invalid(field, "", rule);
     // What does not fit 64 bits arrives as another kind of number and is refused with the rest.
-    if (!value->is_int64() || value->get_int64() < min || value->get_int64() > max) return invalid(field, shown(*value), rule);
+    if (!value->is_int64() || value->get_int64() < min || value->get_int64() > max)
+        return invalid(field, shown(*value), rule);
     return value->get_int64();
 }
 

@@ -11,7 +11,7 @@
 namespace shop {
 
 namespace limit {
-inline constexpr std::size_t name_max = 64;                   ///< characters of an order id or sku
+inline constexpr std::size_t name_max = 64;                    ///< characters of an order id or sku
 inline constexpr std::int64_t amount_max = 1'000'000'000'000;  ///< keeps every sum of 9 million orders inside 64 bits
 inline constexpr std::int64_t quantity_max = 1'000'000;
 }  // namespace limit

@@ -9,9 +9,9 @@
 namespace shop {
 
 enum class PaymentAction : std::uint8_t {
-    none,    ///< this event is not payment's business
-    open,    ///< expect money for this order
-    charge,  ///< take the money, and say so
+    none,       ///< this event is not payment's business
+    open,       ///< expect money for this order
+    charge,     ///< take the money, and say so
     give_back,  ///< the order ended: void what is open, give back what was taken
 };
 

@@ -14,9 +14,9 @@ struct HttpRequest {
 
 struct HttpResponse {
     unsigned status = 200;
-    std::string body = {};    ///< JSON
-    std::string allow = {};   ///< methods of this path; sent with 405
-    bool replayed = false;    ///< the stored answer to a repeated request; sent as `idempotent-replayed: true`
+    std::string body = {};   ///< JSON
+    std::string allow = {};  ///< methods of this path; sent with 405
+    bool replayed = false;   ///< the stored answer to a repeated request; sent as `idempotent-replayed: true`
 };
 
 /// Answers one request. Called from several threads at once; what it throws becomes a 500.

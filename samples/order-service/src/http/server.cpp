@@ -91,10 +91,12 @@ private:
         try {
             response = shared_.application(request);
         } catch (const std::exception& failure) {
-            response = {.status = 503, .body = to_json(Refusal{Refused::conflict, "service", failure.what(), "may work later; repeat"})};
+            response = {.status = 503,
+                        .body = to_json(Refusal{Refused::conflict, "service", failure.what(), "may work later; repeat"})};
         }
-        asio::post(stream_.get_executor(),
-                   [self = shared_from_this(), response = std::move(response)]() mutable { self->write(std::move(response)); });
+        asio::post(stream_.get_executor(), [self = shared_from_this(), response = std::move(response)]() mutable {
+            self->write(std::move(response));
+        });
     }
 
     void write(HttpResponse response) {
@@ -126,9 +128,10 @@ private:
 
     void drain() {
         buffer_.clear();
-        stream_.async_read_some(buffer_.prepare(header_max_bytes), [self = shared_from_this()](beast::error_code error, std::size_t) {
-            if (!error) self->drain();
-        });
+        stream_.async_read_some(buffer_.prepare(header_max_bytes),
+                                [self = shared_from_this()](beast::error_code error, std::size_t) {
+                                    if (!error) self->drain();
+                                });
     }
 
     beast::tcp_stream stream_;

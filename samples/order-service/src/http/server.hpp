@@ -15,8 +15,8 @@ namespace shop {
 
 struct HttpServerOptions {
     std::string host = "127.0.0.1";
-    std::uint16_t port = 0;                ///< 0: any free one, see `port()`
-    std::size_t workers = 4;               ///< threads that run the application
+    std::uint16_t port = 0;   ///< 0: any free one, see `port()`
+    std::size_t workers = 4;  ///< threads that run the application
     std::size_t body_max_bytes = 16 * 1024;
     std::size_t connections_max = 1024;
     std::chrono::seconds idle_timeout{60};

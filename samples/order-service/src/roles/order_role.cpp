@@ -13,7 +13,8 @@ namespace {
 
 HttpResponse answer_again(const FirstAnswer& first, const std::string& hash, const NewOrder& order) {
     if (first.payload_hash != hash) {
-        return refused({Refused::different_payload, "id", order.id, "was used for another order; choose a new id or send the same fields"});
+        return refused({Refused::different_payload, "id", order.id,
+                        "was used for another order; choose a new id or send the same fields"});
     }
     return {.status = 201, .body = first.body, .replayed = true};
 }
@@ -95,16 +96,18 @@ hufu::HandlerResult react(Transaction& tx, const hufu::Message& message) {
 
 HttpApplication order_application(Store& store, const RoleSettings& settings) {
     Router router;
-    router.on("POST", "/orders", [&store, timeout = settings.payment_timeout](const HttpRequest& request, const std::string&) {
-        const auto ordered = parse_new_order(request.body);
-        return ordered ? place(store, *ordered, timeout) : refused(ordered.error());
-    });
+    router.on("POST", "/orders",
+              [&store, timeout = settings.payment_timeout](const HttpRequest& request, const std::string&) {
+                  const auto ordered = parse_new_order(request.body);
+                  return ordered ? place(store, *ordered, timeout) : refused(ordered.error());
+              });
     router.on("GET", "/orders/{id}", [&store](const HttpRequest&, const std::string& id) { return show(store, id); });
     router.on("POST", "/orders/{id}/pay",
               [&store](const HttpRequest&, const std::string& id) { return command(store, id, Trigger::pay); });
     router.on("POST", "/orders/{id}/cancel",
               [&store](const HttpRequest&, const std::string& id) { return command(store, id, Trigger::cancel); });
-    router.on("GET", "/health", [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"order"})"}; });
+    router.on("GET", "/health",
+              [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"order"})"}; });
     return router;
 }
 

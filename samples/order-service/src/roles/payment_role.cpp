@@ -36,15 +36,20 @@ HttpResponse show(Store& store, const std::string& order_id) {
     std::optional<Payment> payment;
     store.read([&](Transaction& tx) { payment = find_payment(tx, order_id); });
     if (!payment) return refused({Refused::unknown, "id", order_id, "names an order whose payment is expected"});
-    const boost::json::object body{{"order_id", payment->order_id}, {"amount", payment->amount},     {"charged", payment->charged},
-                                   {"refunded", payment->refunded}, {"state", payment->state}};
+    const boost::json::object body{{"order_id", payment->order_id},
+                                   {"amount", payment->amount},
+                                   {"charged", payment->charged},
+                                   {"refunded", payment->refunded},
+                                   {"state", payment->state}};
     return {.status = 200, .body = boost::json::serialize(body)};
 }
 
 HttpApplication payment_application(Store& store) {
     Router router;
-    router.on("GET", "/payments/{order_id}", [&store](const HttpRequest&, const std::string& id) { return show(store, id); });
-    router.on("GET", "/health", [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"payment"})"}; });
+    router.on("GET", "/payments/{order_id}",
+              [&store](const HttpRequest&, const std::string& id) { return show(store, id); });
+    router.on("GET", "/health",
+              [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"payment"})"}; });
     return router;
 }
 
@@ -54,7 +59,8 @@ Role payment_role(Store& store) {
     return {.tables = tables_with_evidence(payment_tables),
             .application = payment_application(store),
             .reactions = {{"payment",
-                           {EventKind::order_created, EventKind::payment_requested, EventKind::order_cancelled, EventKind::order_closed},
+                           {EventKind::order_created, EventKind::payment_requested, EventKind::order_cancelled,
+                            EventKind::order_closed},
                            react}}};
 }
 

@@ -15,7 +15,8 @@ std::vector<std::string> topics_of(const Reaction& reaction) {
 }
 
 bool concerns(const Reaction& reaction, const hufu::Message& message) {
-    return std::any_of(reaction.kinds.begin(), reaction.kinds.end(), [&](EventKind kind) { return to_string(kind) == message.tag; });
+    return std::any_of(reaction.kinds.begin(), reaction.kinds.end(),
+                       [&](EventKind kind) { return to_string(kind) == message.tag; });
 }
 
 std::vector<std::string_view> tables_with_evidence(std::span<const std::string_view> more) {

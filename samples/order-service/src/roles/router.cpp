@@ -63,7 +63,8 @@ HttpResponse Router::operator()(const HttpRequest& request) const {
         if (entry.method == request.method) return entry.route(request, *name);
         allowed += (allowed.empty() ? "" : ", ") + entry.method;
     }
-    if (allowed.empty()) return refused({Refused::unknown, "path", request.target.substr(0, 200), "is a path of this service"});
+    if (allowed.empty())
+        return refused({Refused::unknown, "path", request.target.substr(0, 200), "is a path of this service"});
     auto response = refused({Refused::invalid, "method", request.method.substr(0, 20), "is one of " + allowed});
     response.status = 405;
     response.allow = allowed;

@@ -56,7 +56,8 @@ HttpApplication stock_application(Store& store) {
     router.on("GET", "/stock/{sku}", [&store](const HttpRequest&, const std::string& sku) { return show(store, sku); });
     router.on("PUT", "/stock/{sku}",
               [&store](const HttpRequest& request, const std::string& sku) { return fill(store, sku, request); });
-    router.on("GET", "/health", [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"stock"})"}; });
+    router.on("GET", "/health",
+              [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"stock"})"}; });
     return router;
 }
 
@@ -65,9 +66,10 @@ HttpApplication stock_application(Store& store) {
 Role stock_role(Store& store) {
     return {.tables = tables_with_evidence(stock_tables),
             .application = stock_application(store),
-            .reactions = {{"stock",
-                           {EventKind::order_created, EventKind::order_paid, EventKind::order_cancelled, EventKind::order_closed},
-                           react}}};
+            .reactions = {
+                {"stock",
+                 {EventKind::order_created, EventKind::order_paid, EventKind::order_cancelled, EventKind::order_closed},
+                 react}}};
 }
 
 }  // namespace shop

@@ -22,10 +22,11 @@ void announce(Transaction& tx, const Event& event, std::optional<hufu::SystemTim
 }
 
 void record_effect(Transaction& tx, const Event& event, const hufu::Message& message) {
-    tx.run("insert into effects (topic, order_id, seq, kind, message_id, committed_at_us, effect_at_us)"
-           " values ($1, $2, $3, $4, $5, $6, $7)",
-           {message.topic, event.order_id, event.version, to_string(event.kind), message.id.to_string(), committed_at_us(message),
-            now_us()});
+    tx.run(
+        "insert into effects (topic, order_id, seq, kind, message_id, committed_at_us, effect_at_us)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        {message.topic, event.order_id, event.version, to_string(event.kind), message.id.to_string(),
+         committed_at_us(message), now_us()});
 }
 
 void record_absorbed(Transaction& tx, const hufu::Message& message) {

@@ -17,10 +17,11 @@ std::optional<Order> first_of(const Rows& rows) {
 
 bool insert_order(Transaction& tx, const Order& order, const FirstAnswer& answer) {
     const auto& ordered = order.ordered;
-    return !tx.run("insert into orders (id, amount, sku, quantity, state, version, payload_hash, answer)"
-                   " values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing returning id",
-                   {ordered.id, ordered.amount, ordered.sku, ordered.quantity, to_string(order.state), order.version,
-                    answer.payload_hash, answer.body})
+    return !tx.run(
+                  "insert into orders (id, amount, sku, quantity, state, version, payload_hash, answer)"
+                  " values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing returning id",
+                  {ordered.id, ordered.amount, ordered.sku, ordered.quantity, to_string(order.state), order.version,
+                   answer.payload_hash, answer.body})
                 .empty();
 }
 
@@ -37,7 +38,8 @@ std::optional<Order> lock_order(Transaction& tx, std::string_view id) {
 }
 
 void update_order(Transaction& tx, const Order& order) {
-    tx.run("update orders set state = $1, version = $2 where id = $3", {to_string(order.state), order.version, order.ordered.id});
+    tx.run("update orders set state = $1, version = $2 where id = $3",
+           {to_string(order.state), order.version, order.ordered.id});
 }
 
 }  // namespace shop

@@ -11,7 +11,8 @@
 namespace shop {
 
 inline constexpr std::string_view order_tables[] = {
-    "create table if not exists orders (id text primary key, amount bigint not null, sku text not null, quantity bigint not null,"
+    "create table if not exists orders (id text primary key, amount bigint not null, sku text not null, quantity bigint not "
+    "null,"
     " state text not null, version bigint not null, payload_hash text not null, answer text not null)",
 };
 

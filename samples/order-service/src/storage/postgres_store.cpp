@@ -45,7 +45,8 @@ public:
         // Defined once per connection; pqxx passes over a definition that it knows.
         const auto name = "shop_" + std::to_string(std::hash<std::string_view>{}(sql));
         tx_.conn().prepare(name, std::string{sql});
-        const auto result = tx_.exec_prepared(name, pqxx::prepare::make_dynamic_params(parameters.begin(), parameters.end()));
+        const auto result =
+            tx_.exec_prepared(name, pqxx::prepare::make_dynamic_params(parameters.begin(), parameters.end()));
         Rows rows;
         rows.reserve(static_cast<std::size_t>(result.size()));
         for (const auto& row : result) {
@@ -107,8 +108,8 @@ public:
     }
 
     hufu::Handler once(const std::string& group, Effect effect) override {
-        auto guarded =
-            hufu::postgres::once(pool_, group, [this, effect = std::move(effect)](pqxx::work& tx, const hufu::Message& message) {
+        auto guarded = hufu::postgres::once(
+            pool_, group, [this, effect = std::move(effect)](pqxx::work& tx, const hufu::Message& message) {
                 PostgresTransaction port{tx, outbox_};
                 return effect(port, message);
             });

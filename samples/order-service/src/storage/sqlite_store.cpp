@@ -20,7 +20,8 @@ constexpr std::size_t values_max = 10;
 
 /// Binds a list whose length is known at run time.
 template <std::size_t... I>
-void bind_all(hufu::sqlite::Statement& statement, [[maybe_unused]] std::span<const Value> values, std::index_sequence<I...>) {
+void bind_all(hufu::sqlite::Statement& statement, [[maybe_unused]] std::span<const Value> values,
+              std::index_sequence<I...>) {
     statement.bind(values[I].text()...);
 }
 
@@ -84,10 +85,12 @@ public:
     }
 
     hufu::Handler once(const std::string& group, Effect effect) override {
-        auto guarded = hufu::sqlite::once(database_, group, [this, effect = std::move(effect)](hufu::sqlite::Transaction& tx, const hufu::Message& message) {
-            SqliteTransaction port{tx, outbox_};
-            return effect(port, message);
-        });
+        auto guarded = hufu::sqlite::once(
+            database_, group,
+            [this, effect = std::move(effect)](hufu::sqlite::Transaction& tx, const hufu::Message& message) {
+                SqliteTransaction port{tx, outbox_};
+                return effect(port, message);
+            });
         return [this, guarded = std::move(guarded)](const hufu::Delivery& delivery) {
             auto result = guarded(delivery);
             if (result.handled == hufu::Handled::already_done) {

@@ -13,7 +13,8 @@ namespace shop {
 
 inline constexpr std::string_view stock_tables[] = {
     "create table if not exists shelves (sku text primary key, available bigint not null)",
-    "create table if not exists holds (order_id text primary key, sku text not null, quantity bigint not null, state text not null)",
+    "create table if not exists holds (order_id text primary key, sku text not null, quantity bigint not null, state text "
+    "not null)",
 };
 
 /// Sets what is available of `sku`.

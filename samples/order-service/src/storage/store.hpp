@@ -22,9 +22,10 @@ namespace shop {
 /// A statement's parameter. Travels as text; the column's type decides what it becomes.
 class Value {
 public:
-    Value(std::int64_t number) : text_{std::to_string(number)} {}  // NOLINT(google-explicit-constructor): run(sql, {1, "tea"})
-    Value(std::string_view text) : text_{text} {}                  // NOLINT(google-explicit-constructor)
-    Value(const std::string& text) : text_{text} {}                // NOLINT(google-explicit-constructor)
+    Value(std::int64_t number)
+        : text_{std::to_string(number)} {}           // NOLINT(google-explicit-constructor): run(sql, {1, "tea"})
+    Value(std::string_view text) : text_{text} {}    // NOLINT(google-explicit-constructor)
+    Value(const std::string& text) : text_{text} {}  // NOLINT(google-explicit-constructor)
     [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:

@@ -17,10 +17,10 @@ namespace hufu::sqlite {
 class Connection;
 
 struct DatabaseOptions {
-    bool create = true;                               ///< make the file where it is missing
-    std::chrono::milliseconds busy_timeout{5'000};    ///< how long a transaction waits for its turn to write
-    std::size_t idle_connections_max = 8;             ///< kept open between transactions
-    Clock* clock = nullptr;                           ///< the database's clock; null: the machine's. Outlives the database
+    bool create = true;                             ///< make the file where it is missing
+    std::chrono::milliseconds busy_timeout{5'000};  ///< how long a transaction waits for its turn to write
+    std::size_t idle_connections_max = 8;           ///< kept open between transactions
+    Clock* clock = nullptr;                         ///< the database's clock; null: the machine's. Outlives the database
 };
 
 /// One SQLite file, opened with write-ahead log, `synchronous=FULL` (a commit has survived a power cut when it returns)

@@ -30,7 +30,8 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
 
 /// The same for one message, with the stored result: for edges that answer a caller. `first_stored_at` is when the
 /// message (or request) was first accepted anywhere; see `idempotency::first_stored_at`.
-[[nodiscard]] idempotency::OnceOutcome run_once(Database& database, const idempotency::GuardKey& key, SystemTime first_stored_at,
+[[nodiscard]] idempotency::OnceOutcome run_once(Database& database, const idempotency::GuardKey& key,
+                                                SystemTime first_stored_at,
                                                 const std::function<idempotency::EffectResult(Transaction&)>& effect);
 
 struct Purged {

@@ -69,9 +69,9 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable_any changed_;
     SystemTime system_{std::chrono::microseconds{1'767'225'600'000'000}};  // guarded by mutex_
-    SteadyTime steady_{std::chrono::hours{1}};                            // guarded by mutex_
-    std::chrono::nanoseconds remainder_{0};                               // of system_, below its unit; guarded by mutex_
-    std::size_t sleepers_ = 0;                                            // guarded by mutex_
+    SteadyTime steady_{std::chrono::hours{1}};                             // guarded by mutex_
+    std::chrono::nanoseconds remainder_{0};                                // of system_, below its unit; guarded by mutex_
+    std::size_t sleepers_ = 0;                                             // guarded by mutex_
 };
 
 }  // namespace hufu::testing

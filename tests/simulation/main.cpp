@@ -16,22 +16,26 @@
 namespace hufu::simulation {
 namespace {
 
-/// The seeded bugs, by their place in the code (`mutant_active`).
-constexpr std::string_view mutants[] = {
-    "ack_before_sync",
-    "retry_after_failed_fsync",
-    "torn_tail_accepted",
-    "settle_before_confirm",
-    "naive_cursor",
-    "reused_sqlite_rowid",
-    "gap_forgotten_early",
-    "position_trusted_after_failover",
-    "read_above_durable_watermark",
-    "offset_reused_after_power_loss",
-    "lease_never_fenced",
-    "guard_after_effect",
-    "check_then_set",
-    "successor_overtakes_parked_key",
+/// A seeded bug, by its name in the code (`mutant_active`), and a seed that has found it: tried first, others after it.
+struct Mutant {
+    std::string_view name;
+    std::uint64_t known_seed;
+};
+constexpr Mutant mutants[] = {
+    {"ack_before_sync", 1},
+    {"retry_after_failed_fsync", 13},
+    {"torn_tail_accepted", 1526},
+    {"settle_before_confirm", 1},
+    {"naive_cursor", 2},
+    {"reused_sqlite_rowid", 7},
+    {"gap_forgotten_early", 5},
+    {"position_trusted_after_failover", 54},
+    {"read_above_durable_watermark", 1},
+    {"offset_reused_after_power_loss", 1},
+    {"lease_never_fenced", 1},
+    {"guard_after_effect", 1},
+    {"check_then_set", 3},
+    {"successor_overtakes_parked_key", 1},
 };
 constexpr std::uint64_t mutant_seeds_max = 5000;
 
@@ -118,9 +122,10 @@ int replay(const Options& options) {
 int prove_mutants(const Options& options) {
     std::string json;
     bool all_killed = true;
-    for (const std::string_view name : mutants) {
+    for (const auto& [name, known_seed] : mutants) {
         activate_mutant(name);
-        const Totals totals = run_many(options.first, mutant_seeds_max, options.threads, true, true);
+        Totals totals = run_many(known_seed, 1, 1, true, true);
+        if (totals.failed_seed == 0) totals = run_many(options.first, mutant_seeds_max, options.threads, true, true);
         const bool killed = totals.failed_seed != 0;
         all_killed = all_killed && killed;
         std::fprintf(stderr, "%-34s %s\n", std::string{name}.c_str(),

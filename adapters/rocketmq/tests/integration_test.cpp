@@ -90,8 +90,9 @@ protected:
     Message message(std::string key, int number) {
         return {.id = ids.next(), .topic = "orders", .ordering_key = std::move(key), .body = std::to_string(number)};
     }
-    /// Receives and acknowledges until `count` messages came or nothing came for 20 s.
-    static std::vector<Delivery> consume(hufu::Subscription& subscription, std::size_t count) {
+    enum class Count : std::uint8_t { all, without_key };
+    /// Receives and acknowledges until `count` messages of that kind came or nothing came for 20 s; returns these.
+    static std::vector<Delivery> consume(hufu::Subscription& subscription, std::size_t count, Count kind = Count::all) {
         std::vector<Delivery> all;
         while (all.size() < count) {
             auto some = subscription.receive(100, 20s, {}).value();
@@ -101,7 +102,7 @@ protected:
             std::vector<DeliveryTag> tags;
             for (Delivery& delivery : some) {
                 tags.push_back(delivery.tag);
-                all.push_back(std::move(delivery));
+                if (kind == Count::all || delivery.message.ordering_key.empty()) all.push_back(std::move(delivery));
             }
             subscription.acknowledge(tags);
         }
@@ -171,11 +172,12 @@ TEST_F(WithBroker, MembersShareTheQueuesAndTakeOver) {
         batch.push_back(message("", i));
     }
     publish(*publisher, batch);
-    EXPECT_EQ(consume(*first, 40).size(), 40U);
-    EXPECT_EQ(consume(*second, 40).size(), 40U);
+    // The first message may come again: its queue can change hands before the position that covers it is stored.
+    EXPECT_EQ(consume(*first, 40, Count::without_key).size(), 40U);
+    EXPECT_EQ(consume(*second, 40, Count::without_key).size(), 40U);
     second.reset();
     publish(*publisher, batch);
-    EXPECT_EQ(consume(*first, 80).size(), 80U);
+    EXPECT_EQ(consume(*first, 80, Count::without_key).size(), 80U);
 }
 
 TEST_F(WithBroker, AKilledBrokerLosesNothingThatWasConfirmed) {

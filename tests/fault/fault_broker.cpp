@@ -36,6 +36,7 @@ constexpr int rounds_per_store = 5;  // then a fresh one, so that reading everyt
 struct Options {
     int rounds = 50;
     bool json = false;
+    bool break_sync = false;  // the broker may acknowledge before its sync: the checker must see it
     std::uint64_t seed = 1;
     std::string programs;  // folder of hufu-broker and the shim
 };
@@ -67,6 +68,7 @@ public:
                                      std::string{"--listen"}, "127.0.0.1:" + std::to_string(port_)}) {
             process.arguments.push_back(argument);
         }
+        if (options.break_sync) process.arguments.insert(process.arguments.end(), {"--durability", "async"});
         process.output = folder + "/broker.log";
         output_ = process.output;
         pid_ = test_support::spawn(process);
@@ -269,11 +271,14 @@ Options parse(int count, char** arguments) {
             options.json = true;
         } else if (argument == "--rounds") {
             options.rounds = static_cast<int>(number(at));
+        } else if (argument == "--break" && at + 1 < count && std::string_view{arguments[at + 1]} == "sync") {
+            ++at;
+            options.break_sync = true;
         } else if (argument == "--seed") {
             options.seed = static_cast<std::uint64_t>(number(at));
         } else {
             throw std::invalid_argument{"unknown argument \"" + std::string{argument} +
-                                        "\"; known: --rounds N, --seed S, --json"};
+                                        "\"; known: --rounds N, --seed S, --break sync, --json"};
         }
     }
     return options;

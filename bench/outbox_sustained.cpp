@@ -179,12 +179,26 @@ Checked check(const std::string& database, const std::string& broker) {
     return checked;
 }
 
+/// Appends and stays open: its hole and its snapshot are there from now to the end of `held`.
+void hold(postgres::Transaction& held) {
+    Message message;
+    message.topic = topic;
+    message.ordering_key = held_key;
+    message.body = stamped_body({1, to_ns(now())});
+    held.append(message);
+    (void)held.query("select 1");
+}
+
 }  // namespace
 
 bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow>& rows) {
     const double seconds = options.seconds;
+    // The same work, the open transaction included (it keeps old row versions alive), and no relay.
     const auto writers_only = [&] {
         const std::string database = prepared_database(stage);
+        const auto holder = connect(database);
+        postgres::Transaction held{*holder};
+        hold(held);
         (void)write(database, 1, 0, nullptr);
         return write(database, seconds, 0, nullptr).rate();
     };
@@ -197,10 +211,6 @@ bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow
     CountingPublisher publisher{*inner};
     auto holder = connect(database);
     postgres::Transaction held{*holder};
-    Message held_message;
-    held_message.topic = topic;
-    held_message.ordering_key = held_key;
-    held_message.body = stamped_body({1, to_ns(now())});
 
     double rate = 0;
     double p99 = 0;
@@ -208,8 +218,7 @@ bool relay_sustained(Stage& stage, const Options& options, std::vector<ResultRow
     {
         RelayThread relay{database, publisher};
         (void)write(database, 1, 0, &relay.wake());
-        held.append(held_message);
-        (void)held.query("select 1");  // its hole is open from here to the end
+        hold(held);
 
         const auto confirmed_before = publisher.confirmed();
         const Written full = write(database, seconds, 0, &relay.wake());

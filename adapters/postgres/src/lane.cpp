@@ -22,6 +22,7 @@ Result<std::optional<Claim>> Lease::acquire(std::string_view owner, std::chrono:
         parameters);
     if (!rows) return rows.error();
     if (rows->size() == 0) return std::optional<Claim>{};
+    if (auto learned = session_.refresh_identity(); !learned) return learned.error();
     return std::optional{Claim{static_cast<std::uint64_t>(rows->int8(0, 0)), session_.identity()}};
 }
 
@@ -83,6 +84,7 @@ std::string older_sql(outbox::Sequence upto, std::span<const outbox::Sequence> s
 Result<outbox::LaneStart> Reader::start() {
     auto connection = session_.connection();
     if (!connection) return connection.error();
+    if (auto learned = session_.refresh_identity(); !learned) return learned.error();
     // The transaction's number is drawn after the sequence was read.
     watch_.forget();
     auto base = (*connection)->run("select case when is_called then last_value else 0 end from hufu.outbox_0_seq");

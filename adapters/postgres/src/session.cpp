@@ -31,6 +31,12 @@ Result<void> Session::connect() {
     Connection& connection = **opened;
     if (auto checked = check_schema(connection); !checked) return checked;
     if (auto set = connection.run_script(settings_); !set) return set;
+    if (auto learned = learn_identity(connection); !learned) return learned;
+    connection_ = std::move(*opened);
+    return {};
+}
+
+Result<void> Session::learn_identity(Connection& connection) {
     auto identity = connection.run(identity_sql);
     if (!identity) return identity.error();
     identity_ = identity->text(0, 0);
@@ -38,8 +44,13 @@ Result<void> Session::connect() {
         return Error{ErrorCode::unavailable, Disposition::retry,
                      "PostgreSQL at " + connection.peer() + " is a standby: the relay needs the primary"};
     }
-    connection_ = std::move(*opened);
     return {};
+}
+
+Result<void> Session::refresh_identity() {
+    auto got = connection();
+    if (!got) return got.error();
+    return learn_identity(**got);
 }
 
 Result<Connection*> Session::connection() {
@@ -52,6 +63,9 @@ Result<Connection*> Session::connection() {
 Result<Session::Owned> Session::owned(const outbox::Claim& claim) {
     auto got = connection();
     if (!got) return got.error();
+    if (identity_ != claim.identity) {
+        if (auto learned = learn_identity(**got); !learned) return learned.error();
+    }
     return Owned{*got, identity_ == claim.identity ? outbox::Ownership::held : outbox::Ownership::moved_on};
 }
 

@@ -22,6 +22,8 @@ public:
     Result<Connection*> connection();
     /// Of the database this session is connected to.
     [[nodiscard]] const std::string& identity() const noexcept { return identity_; }
+    /// Reads the identity anew: soon after a start the server's statistics may begin once more.
+    Result<void> refresh_identity();
     /// `connection`, unless the claim was made in another history.
     struct Owned {
         Connection* connection = nullptr;
@@ -33,6 +35,7 @@ public:
 
 private:
     Result<void> connect();
+    Result<void> learn_identity(Connection& connection);
 
     std::string url_;
     ConnectionOptions options_;

@@ -165,9 +165,11 @@ TEST(Relay, GoesOnAfterTheServerRestarts) {
         own.restart(mode);
     }
     append_numbered(*connect(url), "key", count, 10);
-    ASSERT_TRUE(publisher.wait_for(static_cast<std::size_t>(count) + 10));
+    const bool all = publisher.wait_for(static_cast<std::size_t>(count) + 10);
+    const auto ended = relay.stop();
+    ASSERT_TRUE(all) << (ended ? "the relay ran on" : ended.error().text());
     expect_each_key_in_order(publisher, count + 10);
-    EXPECT_TRUE(relay.stop());
+    EXPECT_TRUE(ended);
 }
 
 TEST(Relay, GoesOnAfterABackendIsKilled) {

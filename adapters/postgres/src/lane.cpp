@@ -82,9 +82,9 @@ std::string older_sql(outbox::Sequence upto, std::span<const outbox::Sequence> s
 }  // namespace
 
 Result<outbox::LaneStart> Reader::start() {
+    if (auto learned = session_.refresh_identity(); !learned) return learned.error();
     auto connection = session_.connection();
     if (!connection) return connection.error();
-    if (auto learned = session_.refresh_identity(); !learned) return learned.error();
     // The transaction's number is drawn after the sequence was read.
     watch_.forget();
     auto base = (*connection)->run("select case when is_called then last_value else 0 end from hufu.outbox_0_seq");

@@ -21,7 +21,8 @@ struct StoreOptions {
 ///
 /// At each connect a port checks the schema version (`wrong_version`/fatal with the way out), and refuses a standby
 /// (`unavailable`/retry). The history's identity is system identifier, timeline and start of the server (and of its
-/// statistics, which begin anew after a crash of a backend), so a restart, a failover or a restored copy is noticed; it cannot change within one connection.
+/// statistics, which begin anew after a crash of a backend), so a restart, a failover or a restored copy is noticed.
+/// Claiming the lane and starting to read learn it anew: shortly after a start the server can still change it.
 /// Settling runs with synchronous_commit = off: after a crash of the server up to three times wal_writer_delay of
 /// deletions are undone, which are messages sent twice.
 class Store final : public outbox::Store {

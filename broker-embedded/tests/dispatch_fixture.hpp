@@ -71,7 +71,7 @@ protected:
 
     void start() {
         log = Log::open(disk.directory(), log_options, clock).value();
-        dispatcher = std::make_unique<Dispatcher>(*log, options, ids, metrics);
+        dispatcher = std::make_unique<Dispatcher>(*log, options, ids, metrics, clock);
         client = connect();
     }
     /// The process dies and comes back on the same disk.

@@ -1,45 +1,17 @@
-// The table from request code to handler, and the life of sessions.
+// Sessions, and the way of a request to the function that answers it.
 #include <hufu/broker/dispatcher.hpp>
 
 #include <algorithm>
-#include <array>
 
 #include "state.hpp"
 
 namespace hufu::broker {
-namespace {
-
-using Handler = void (*)(DispatchState&, const Request&);
-
-struct Row {
-    std::int32_t code;
-    Handler handler;
-};
-
-// Sorted by code.
-constexpr std::array table{
-    Row{10, handle_send},          Row{11, handle_pull},          Row{14, handle_query_offset},
-    Row{15, handle_update_offset}, Row{21, handle_topic_configs}, Row{29, handle_search_offset},
-    Row{30, handle_max_offset},    Row{31, handle_min_offset},    Row{32, handle_earliest_time},
-    Row{34, handle_heartbeat},     Row{35, handle_unregister},    Row{38, handle_consumer_list},
-    Row{41, handle_lock_queues},   Row{42, handle_unlock_queues}, Row{105, handle_route},
-    Row{106, handle_cluster_info}, Row{206, handle_topic_list},   Row{310, handle_send},
-    Row{320, handle_send},
-};
-static_assert(std::is_sorted(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.code < b.code; }));
-
-Handler handler_of(std::int32_t code) noexcept {
-    const auto row = std::lower_bound(table.begin(), table.end(), code,
-                                      [](const Row& candidate, std::int32_t wanted) { return candidate.code < wanted; });
-    return row != table.end() && row->code == code ? row->handler : nullptr;
-}
-
-}  // namespace
-
-DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics)
+DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics,
+                             Clock& clock_in)
     : log{log_in},
       options{std::move(options_in)},
       ids{ids_in},
+      clock{clock_in},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
       bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
       messages_refused{metrics.counter("hufu_broker_messages_refused_total", "Sends answered with an error")},
@@ -50,7 +22,11 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       alarms_raised{metrics.counter("hufu_broker_alarms_total", "Conditions an operator should look at")},
       connections{metrics.gauge("hufu_broker_connections", "Open client connections")},
       parked_gauge{metrics.gauge("hufu_broker_parked_pulls", "Pulls waiting for a message")},
-      members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {}
+      members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {
+    for (const auto add :
+         {add_send_handlers, add_pull_handlers, add_offset_handlers, add_group_handlers, add_route_handlers})
+        add(handlers);
+}
 
 Session* DispatchState::find(ConnectionId connection) noexcept {
     if (connection.slot >= sessions.size()) return nullptr;
@@ -88,8 +64,8 @@ struct Dispatcher::Impl {
     remoting::CommandView command;  // reused for frame after frame
 };
 
-Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics)
-    : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics}, {}}} {
+Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics, Clock& clock)
+    : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics, clock}, {}}} {
     load_topics(impl_->state);
     load_positions(impl_->state);
     for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);
@@ -139,7 +115,7 @@ Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame&
     if (command.is_response()) return {};  // this broker asks its clients nothing
     state.requests.add();
     const Request request{connection, command, now};
-    if (const Handler handler = handler_of(command.code); handler != nullptr) {
+    if (const Handler handler = state.handlers.find(command.code); handler != nullptr) {
         handler(state, request);
     } else {
         state.refuse(request, ResponseCode::request_code_not_supported,

@@ -80,7 +80,7 @@ bool exists(DispatchState& state, const remoting::MessageQueue& queue) {
 
 }  // namespace
 
-void handle_heartbeat(DispatchState& state, const Request& request) {
+static void handle_heartbeat(DispatchState& state, const Request& request) {
     remoting::Heartbeat heartbeat;
     if (!parse_body(state, request, heartbeat)) return;
     if (const std::string fault = fault_of(heartbeat); !fault.empty())
@@ -103,7 +103,7 @@ void handle_heartbeat(DispatchState& state, const Request& request) {
     tell_members(state, changed);
 }
 
-void handle_unregister(DispatchState& state, const Request& request) {
+static void handle_unregister(DispatchState& state, const Request& request) {
     const auto header = remoting::UnregisterRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     const bool left =
@@ -113,7 +113,7 @@ void handle_unregister(DispatchState& state, const Request& request) {
     if (left) tell_members(state, {std::string{header->consumer_group}});
 }
 
-void handle_consumer_list(DispatchState& state, const Request& request) {
+static void handle_consumer_list(DispatchState& state, const Request& request) {
     const auto header = remoting::GroupRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     const GroupTable::Group* group = state.groups.find(header->consumer_group);
@@ -126,7 +126,7 @@ void handle_consumer_list(DispatchState& state, const Request& request) {
     state.succeed(request, list.to_json());
 }
 
-void handle_lock_queues(DispatchState& state, const Request& request) {
+static void handle_lock_queues(DispatchState& state, const Request& request) {
     remoting::LockRequest wanted;
     if (!parse_lock_request(state, request, wanted)) return;
     remoting::LockResponse answer;
@@ -138,7 +138,7 @@ void handle_lock_queues(DispatchState& state, const Request& request) {
     state.succeed(request, answer.to_json());
 }
 
-void handle_unlock_queues(DispatchState& state, const Request& request) {
+static void handle_unlock_queues(DispatchState& state, const Request& request) {
     remoting::LockRequest given;
     if (!parse_lock_request(state, request, given)) return;
     for (const remoting::MessageQueue& queue : given.queues)
@@ -161,6 +161,15 @@ void tell_members(DispatchState& state, const std::vector<std::string>& groups) 
             state.produced(member.connection, *session, before);
         }
     }
+}
+
+void add_group_handlers(HandlerTable& table) {
+    using remoting::RequestCode;
+    table.add(RequestCode::heartbeat, handle_heartbeat);
+    table.add(RequestCode::unregister_client, handle_unregister);
+    table.add(RequestCode::get_consumer_list_by_group, handle_consumer_list);
+    table.add(RequestCode::lock_batch_queues, handle_lock_queues);
+    table.add(RequestCode::unlock_batch_queues, handle_unlock_queues);
 }
 
 }  // namespace hufu::broker

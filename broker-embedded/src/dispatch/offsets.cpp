@@ -40,7 +40,7 @@ void answer_offset(DispatchState& state, const Request& request, std::uint64_t o
 
 }  // namespace
 
-void handle_query_offset(DispatchState& state, const Request& request) {
+static void handle_query_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::QueryOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
         if (const auto group = state.positions.find(header.consumer_group); group != state.positions.end()) {
             if (const auto position = group->second.find(queue); position != group->second.end())
@@ -53,7 +53,7 @@ void handle_query_offset(DispatchState& state, const Request& request) {
     });
 }
 
-void handle_update_offset(DispatchState& state, const Request& request) {
+static void handle_update_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::UpdateOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
         if (const std::string fault = group_name_fault(header.consumer_group); !fault.empty())
             return state.refuse(request, ResponseCode::invalid_parameter, fault);
@@ -65,17 +65,17 @@ void handle_update_offset(DispatchState& state, const Request& request) {
     });
 }
 
-void handle_max_offset(DispatchState& state, const Request& request) {
+static void handle_max_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::QueueRequest>(
         state, request, [&](const auto&, QueueHandle queue) { answer_offset(state, request, state.log.max_offset(queue)); });
 }
 
-void handle_min_offset(DispatchState& state, const Request& request) {
+static void handle_min_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::QueueRequest>(
         state, request, [&](const auto&, QueueHandle queue) { answer_offset(state, request, state.log.min_offset(queue)); });
 }
 
-void handle_search_offset(DispatchState& state, const Request& request) {
+static void handle_search_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::SearchOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
         // A time before 1970 or after the year 10000 would overflow in microseconds; both mean an end of the queue.
         constexpr std::int64_t latest_ms = 253'402'300'800'000;
@@ -85,7 +85,7 @@ void handle_search_offset(DispatchState& state, const Request& request) {
     });
 }
 
-void handle_earliest_time(DispatchState& state, const Request& request) {
+static void handle_earliest_time(DispatchState& state, const Request& request) {
     with_queue<remoting::QueueRequest>(state, request, [&](const auto&, QueueHandle queue) {
         const auto stored = state.log.stored_at_ms(queue, state.log.min_offset(queue));
         struct Timestamp {
@@ -158,6 +158,16 @@ void load_positions(DispatchState& state) {
         }
         state.positions[std::string{names.substr(0, group_end)}][*queue] = position;
     });
+}
+
+void add_offset_handlers(HandlerTable& table) {
+    using remoting::RequestCode;
+    table.add(RequestCode::query_consumer_offset, handle_query_offset);
+    table.add(RequestCode::update_consumer_offset, handle_update_offset);
+    table.add(RequestCode::search_offset_by_timestamp, handle_search_offset);
+    table.add(RequestCode::get_max_offset, handle_max_offset);
+    table.add(RequestCode::get_min_offset, handle_min_offset);
+    table.add(RequestCode::get_earliest_store_time, handle_earliest_time);
 }
 
 }  // namespace hufu::broker

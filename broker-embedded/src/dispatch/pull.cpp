@@ -135,7 +135,7 @@ bool read_subscription(DispatchState& state, const Request& request, const remot
 
 }  // namespace
 
-void handle_pull(DispatchState& state, const Request& request) {
+static void handle_pull(DispatchState& state, const Request& request) {
     const auto header = remoting::PullRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     if (request.command.is_one_way()) return;
@@ -231,6 +231,11 @@ void drop_parked_pulls(DispatchState& state, ConnectionId connection) {
         if (queue.parked.empty()) state.parked_queues.erase(handle);
     }
     state.parked_gauge.set(static_cast<std::int64_t>(state.parked));
+}
+
+void add_pull_handlers(HandlerTable& table) {
+    using remoting::RequestCode;
+    table.add(RequestCode::pull_message, handle_pull);
 }
 
 }  // namespace hufu::broker

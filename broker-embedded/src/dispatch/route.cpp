@@ -104,7 +104,7 @@ void load_topics(DispatchState& state) {
     for (const Stored& topic : found) add_topic(state, topic.name, topic.queues, topic.perm);
 }
 
-void handle_route(DispatchState& state, const Request& request) {
+static void handle_route(DispatchState& state, const Request& request) {
     const auto header = remoting::RouteRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     remoting::QueueData queues;
@@ -127,7 +127,7 @@ void handle_route(DispatchState& state, const Request& request) {
     state.succeed(request, route.to_json());
 }
 
-void handle_cluster_info(DispatchState& state, const Request& request) {
+static void handle_cluster_info(DispatchState& state, const Request& request) {
     std::string json = R"({"brokerAddrTable":{)";
     append_text(json, state.options.broker_name);
     json += ":" + broker_data(state) + R"(},"clusterAddrTable":{)";
@@ -138,7 +138,7 @@ void handle_cluster_info(DispatchState& state, const Request& request) {
     state.succeed(request, json);
 }
 
-void handle_topic_list(DispatchState& state, const Request& request) {
+static void handle_topic_list(DispatchState& state, const Request& request) {
     std::string json = R"({"brokerAddr":null,"topicList":[)";
     bool first = true;
     for (const auto& [name, topic] : state.topics) {
@@ -149,7 +149,7 @@ void handle_topic_list(DispatchState& state, const Request& request) {
     state.succeed(request, json);
 }
 
-void handle_topic_configs(DispatchState& state, const Request& request) {
+static void handle_topic_configs(DispatchState& state, const Request& request) {
     std::string json = R"({"dataVersion":{"counter":)" + std::to_string(state.topics.size()) +
                        R"(,"stateVersion":0,"timestamp":0},"topicConfigTable":{)";
     bool first = true;
@@ -164,6 +164,14 @@ void handle_topic_configs(DispatchState& state, const Request& request) {
     }
     json += "}}";
     state.succeed(request, json);
+}
+
+void add_route_handlers(HandlerTable& table) {
+    using remoting::RequestCode;
+    table.add(RequestCode::get_route_by_topic, handle_route);
+    table.add(RequestCode::get_broker_cluster_info, handle_cluster_info);
+    table.add(RequestCode::get_all_topic_list, handle_topic_list);
+    table.add(RequestCode::get_all_topic_config, handle_topic_configs);
 }
 
 }  // namespace hufu::broker

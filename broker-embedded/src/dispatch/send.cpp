@@ -238,6 +238,14 @@ Refusal store_batch(DispatchState& state, const Request& request, remoting::Reco
         entries.emplace_back(**entry, traits);
     }
     if (entries.empty()) return {ResponseCode::message_illegal, "the batch is empty"};
+    // All of it shares one group of the log: after a crash the batch is there whole, or not at all.
+    std::uint64_t bytes = 0;
+    for (const auto& [entry, traits] : entries) {
+        record.body = entry.body;
+        record.properties = entry.properties;
+        bytes += remoting::record_size(record) + minted_key_bytes;
+    }
+    if (auto reserved = state.log.reserve(bytes, entries.size()); !reserved) return refusal_of(reserved.error());
     bool first = true;
     for (const auto& [entry, traits] : entries) {
         record.flag = entry.flag;
@@ -246,7 +254,7 @@ Refusal store_batch(DispatchState& state, const Request& request, remoting::Reco
         record.more_properties = {};
         const auto appended = store(state, send.queue, record, traits);
         if (!appended) {
-            // What was taken stays in the log and is delivered; the client repeats the whole batch with the same ids.
+            // Only a record that is wrong by itself gets here: what was taken stays, the answer says what to mend.
             if (!first) {
                 send.answer = false;
                 await(state, std::move(send));
@@ -312,7 +320,7 @@ Refusal accept(DispatchState& state, const Request& request) {
 
 }  // namespace
 
-void handle_send(DispatchState& state, const Request& request) {
+static void handle_send(DispatchState& state, const Request& request) {
     if (const Refusal refusal = accept(state, request); refusal.refused()) {
         state.messages_refused.add();
         state.refuse(request, refusal.code, refusal.remark);
@@ -350,6 +358,13 @@ void settle_sends(DispatchState& state, const Outcome& outcome) {
         state.pending.erase(state.pending.begin(), state.pending.begin() + static_cast<std::ptrdiff_t>(state.pending_head));
         state.pending_head = 0;
     }
+}
+
+void add_send_handlers(HandlerTable& table) {
+    using remoting::RequestCode;
+    table.add(RequestCode::send_message, handle_send);
+    table.add(RequestCode::send_message_v2, handle_send);
+    table.add(RequestCode::send_batch_message, handle_send);
 }
 
 }  // namespace hufu::broker

@@ -13,6 +13,7 @@
 #include <hufu/remoting/headers.hpp>
 
 #include "group_table.hpp"
+#include "handler_table.hpp"
 #include "queue_locks.hpp"
 
 namespace hufu::broker {
@@ -87,7 +88,8 @@ struct Request {
 
 class DispatchState {
 public:
-    DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics);
+    DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics,
+                  Clock& clock_in);
 
     // Answering. Nothing is written for one-way requests.
 
@@ -121,6 +123,8 @@ public:
     Log& log;
     const DispatcherOptions options;
     MessageIdGenerator& ids;
+    Clock& clock;  ///< for wall-clock times only; steady time comes in with the calls
+    HandlerTable handlers;
 
     std::vector<Session> sessions;
     std::vector<std::uint32_t> free_slots;
@@ -164,26 +168,6 @@ public:
     Gauge& parked_gauge;
     Gauge& members_gauge;
 };
-
-// One function per request code; the table is in dispatcher.cpp.
-
-void handle_send(DispatchState& state, const Request& request);           // 10, 310, 320
-void handle_pull(DispatchState& state, const Request& request);           // 11
-void handle_query_offset(DispatchState& state, const Request& request);   // 14
-void handle_update_offset(DispatchState& state, const Request& request);  // 15
-void handle_search_offset(DispatchState& state, const Request& request);  // 29
-void handle_max_offset(DispatchState& state, const Request& request);     // 30
-void handle_min_offset(DispatchState& state, const Request& request);     // 31
-void handle_earliest_time(DispatchState& state, const Request& request);  // 32
-void handle_heartbeat(DispatchState& state, const Request& request);      // 34
-void handle_unregister(DispatchState& state, const Request& request);     // 35
-void handle_consumer_list(DispatchState& state, const Request& request);  // 38
-void handle_lock_queues(DispatchState& state, const Request& request);    // 41
-void handle_unlock_queues(DispatchState& state, const Request& request);  // 42
-void handle_route(DispatchState& state, const Request& request);          // 105
-void handle_topic_configs(DispatchState& state, const Request& request);  // 21
-void handle_topic_list(DispatchState& state, const Request& request);     // 206
-void handle_cluster_info(DispatchState& state, const Request& request);   // 106
 
 // Called from several places.
 

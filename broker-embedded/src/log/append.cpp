@@ -58,6 +58,7 @@ void Log::Impl::open_group() {
 }
 
 void Log::Impl::close_group() {
+    reserved_bytes = reserved_records = 0;
     if (!open) return;
     write_position = open->end();
     pending_bytes += open->bytes();
@@ -108,6 +109,12 @@ bool Log::Impl::open_fits(std::uint64_t bytes, std::uint64_t records) const noex
 }
 
 Result<void> Log::Impl::make_room(std::uint64_t bytes, std::uint64_t records) {
+    if (open && bytes <= reserved_bytes && records <= reserved_records) {
+        reserved_bytes -= bytes;
+        reserved_records -= records;
+        return {};
+    }
+    reserved_bytes = reserved_records = 0;
     if (refusing) return *refusing;
     if (pending_bytes + (open ? open->bytes() : 0) + bytes > options.pending_bytes_max) {
         return Error{ErrorCode::busy, Disposition::retry,
@@ -148,6 +155,19 @@ std::span<std::byte> Log::Impl::add_record(RecordKind kind, std::uint32_t queue,
 }
 
 void Log::Impl::finish_record(std::span<const std::byte> record) { open->table.back().crc = crc32c(0, record); }
+
+Result<void> Log::reserve(std::uint64_t bytes, std::uint64_t records) {
+    auto& log = *impl_;
+    // Each record may bring the name of its queue, each state entry the lengths of its two strings.
+    constexpr std::uint64_t beside_record = 512;
+    bytes += records * beside_record;
+    records *= 2;
+    log.reserved_bytes = log.reserved_records = 0;
+    if (auto room = log.make_room(bytes, records); !room) return room;
+    log.reserved_bytes = bytes;
+    log.reserved_records = records;
+    return {};
+}
 
 Result<std::uint64_t> Log::Impl::append_system(RecordKind kind, std::string_view payload) {
     if (payload.size() > options.record_bytes_max) {
@@ -292,6 +312,7 @@ Outcome Log::failed(LogGroup* group, const Error& error) {
 
 Outcome Log::Impl::refuse_all(const Error& error) {
     refusing = error;
+    reserved_bytes = reserved_records = 0;
     if (open) recycle(std::move(open));
     while (!closed.empty()) {
         recycle(std::move(closed.front()));

@@ -150,7 +150,9 @@ struct Log::Impl {
     std::shared_ptr<File> prepared;  ///< the planned segment's file, ready
     std::vector<SealedSegment*> opened;
 
-    std::unique_ptr<LogGroup> open;                ///< takes appends
+    std::unique_ptr<LogGroup> open;    ///< takes appends
+    std::uint64_t reserved_bytes = 0;  ///< of the open group, promised by `reserve`
+    std::uint64_t reserved_records = 0;
     std::deque<std::unique_ptr<LogGroup>> closed;  ///< full, or of a segment that was left
     std::deque<std::unique_ptr<LogGroup>> in_flight;
     std::vector<std::unique_ptr<LogGroup>> spare_groups;

@@ -263,6 +263,26 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
     return result;
 }
 
+void Log::for_each_entry(QueueHandle handle, std::uint64_t from, const std::function<bool(const QueueEntry&)>& visit) {
+    auto& log = *impl_;
+    HUFU_ASSERT(handle.value < log.queues.size());
+    auto& queue = log.queues[handle.value];
+    constexpr std::size_t entries_in_a_page = 4096;
+    const auto end = readable_end(queue);
+    for (auto at = std::max(from, first_kept(queue)); at < end;) {
+        const auto located = log.locate(queue, at, end, entries_in_a_page);
+        if (located.entries.empty()) {
+            at = std::clamp(located.skip_to, at + 1, end);
+            continue;
+        }
+        const auto base = located.segment != nullptr ? located.segment->base : log.active.base;
+        for (const auto& entry : located.entries) {
+            const auto offset = at++;
+            if (entry.size != 0 && !visit({offset, base + entry.position, entry.size, entry.tags_code})) return;
+        }
+    }
+}
+
 Result<std::uint64_t> Log::Impl::read_stored_at(QueueHandle handle, std::uint64_t offset) {
     auto& queue = queues[handle.value];
     if (offset < first_kept(queue) || offset >= queue.durable_next) {

@@ -149,7 +149,7 @@ Result<void> Server::Impl::open() {
     auto recovered = Log::open(*directory, log_options(dispatch), clock);
     if (!recovered) return recovered.error();
     log = std::move(*recovered);
-    dispatcher = std::make_unique<Dispatcher>(*log, dispatch, ids, metrics);
+    dispatcher = std::make_unique<Dispatcher>(*log, dispatch, ids, metrics, clock);
 
     std::optional<Listener> local;
     if (!options.unix_socket.empty()) {

@@ -37,7 +37,7 @@ struct DispatcherOptions {
 
 /// The broker's request dispatch: topics, queues, consumer positions, groups, queue locks, waiting pulls, routes.
 ///
-/// Threads: one owner, the same as the Log's. Borrows log, ids and metrics for its life.
+/// Threads: one owner, the same as the Log's. Borrows log, ids, metrics and clock for its life.
 /// Delivery: a send is answered with success only after the log settled it as durable, in log order (unless
 /// `answer_before_durable`). Consumer positions are stored every `offsets_every`; after a crash a group may see again
 /// what it consumed since.
@@ -46,7 +46,7 @@ struct DispatcherOptions {
 class Dispatcher {
 public:
     /// Loads topics and positions from the recovered log. Positions beyond their queue's end are cut to it, with an alarm.
-    Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics);
+    Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics, Clock& clock);
     ~Dispatcher();
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;

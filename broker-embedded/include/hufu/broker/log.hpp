@@ -72,6 +72,14 @@ struct ReadResult {
     std::uint32_t damaged = 0;  ///< records passed over because their bytes do not match their checksum
 };
 
+/// What the index of a queue says of one record.
+struct QueueEntry {
+    std::uint64_t queue_offset = 0;
+    std::uint64_t log_offset = 0;
+    std::uint32_t size = 0;
+    std::int64_t tags_code = 0;
+};
+
 /// Accepts or refuses a record by its tag code. Empty function: accepts all.
 using TagFilter = std::function<bool(std::int64_t tags_code)>;
 
@@ -153,6 +161,10 @@ public:
     Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts);
     Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record);
 
+    /// Makes sure that the next appends and state changes, up to `records` of them with `bytes` in all, share one group:
+    /// after a crash all of them are there, or none. No group may be taken in between. The same errors as `append`.
+    Result<void> reserve(std::uint64_t bytes, std::uint64_t records);
+
     /// Sets or removes one entry of the state that rides in the log (topics, groups, consumer offsets). Visible to
     /// `state` at once, durable with its ticket. The same errors as `append`.
     Result<std::uint64_t> put_state(std::string_view key, std::string_view value);
@@ -197,6 +209,9 @@ public:
     /// Appends matching records of the queue from `offset` on to `out`, back to back.
     ReadResult read(QueueHandle queue, std::uint64_t offset, const ReadLimits& limits, const TagFilter& filter,
                     std::vector<std::byte>& out);
+    /// Calls `visit` for every readable record of the queue from `from` on, in order, without reading the records
+    /// themselves; ends early when it returns false. Damaged ones are left out. The log must not be changed meanwhile.
+    void for_each_entry(QueueHandle queue, std::uint64_t from, const std::function<bool(const QueueEntry&)>& visit);
     /// `lower`: the first offset stored at or after `time`; `upper`: the last one stored at or before. Later than all:
     /// `max_offset`; earlier than all: `min_offset`.
     std::uint64_t offset_at(QueueHandle queue, SystemTime time, TimeBoundary boundary);

@@ -1,0 +1,94 @@
+// Appends that belong together, and what the index tells without reading a record.
+#include <gtest/gtest.h>
+
+#include <hufu/broker/log.hpp>
+
+#include "log_fixture.hpp"
+#include "sim_disk.hpp"
+
+namespace hufu::broker {
+namespace {
+
+using testing::record_of;
+using testing::settle;
+
+class LogEntriesTest : public ::testing::Test {
+protected:
+    LogEntriesTest() {
+        options.segment_bytes = 16U << 10U;
+        options.first_segment_bytes = 8U << 10U;
+        options.record_bytes_max = 4U << 10U;
+        options.pending_bytes_max = 64U << 10U;
+        log = Log::open(disk.directory(), options, clock).value();
+        queue = log->open_queue("orders", 0);
+    }
+
+    Appended append(std::string_view text, std::int64_t tags = 0) { return log->append(queue, tags, record_of(text)).value(); }
+
+    std::vector<QueueEntry> entries(std::uint64_t from = 0) {
+        std::vector<QueueEntry> found;
+        log->for_each_entry(queue, from, [&](const QueueEntry& entry) {
+            found.push_back(entry);
+            return true;
+        });
+        return found;
+    }
+
+    SeededRandom random{1};
+    simulation::SimDisk disk{random};
+    testing::StoppedClock clock;
+    LogOptions options;
+    std::unique_ptr<Log> log;
+    QueueHandle queue;
+};
+
+TEST_F(LogEntriesTest, ReservedAppendsShareOneGroup) {
+    const std::string text(1400, '.');
+    const std::uint64_t bytes = record_of(text).size();
+    for (int round = 0; round < 20; ++round) {  // over several segments
+        ASSERT_TRUE(log->reserve(3 * bytes, 3)) << round;
+        const auto first = append(text);
+        const auto second = append(text);
+        const auto third = append(text);
+        // Records of one group stand back to back; another group would begin on a sector of its own.
+        EXPECT_EQ(second.log_offset, first.log_offset + bytes) << round;
+        EXPECT_EQ(third.log_offset, second.log_offset + bytes) << round;
+        settle(*log);
+    }
+}
+
+TEST_F(LogEntriesTest, RefusesToReserveWhatNoSegmentHolds) {
+    const auto reserved = log->reserve(1U << 20U, 4);
+    ASSERT_FALSE(reserved);
+    EXPECT_TRUE(reserved.error().code() == ErrorCode::too_large || reserved.error().code() == ErrorCode::busy);
+    EXPECT_TRUE(log->append(queue, 0, record_of("still taken")));
+}
+
+TEST_F(LogEntriesTest, TellsEveryReadableEntryInOrderAcrossSegments) {
+    std::vector<Appended> appended;
+    for (int i = 0; i < 60; ++i) {
+        appended.push_back(append(std::string(900, '.'), i * 10));
+        settle(*log);
+    }
+    append("not durable yet");
+    const auto found = entries();
+    ASSERT_EQ(found.size(), 60U);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        EXPECT_EQ(found[i].queue_offset, i);
+        EXPECT_EQ(found[i].log_offset, appended[i].log_offset);
+        EXPECT_EQ(found[i].tags_code, static_cast<std::int64_t>(i) * 10);
+    }
+    EXPECT_EQ(entries(57).size(), 3U);
+    EXPECT_TRUE(entries(60).empty());
+}
+
+TEST_F(LogEntriesTest, StopsWhenTheVisitorHasSeenEnough) {
+    for (int i = 0; i < 5; ++i) append("x");
+    settle(*log);
+    int seen = 0;
+    log->for_each_entry(queue, 1, [&](const QueueEntry&) { return ++seen < 2; });
+    EXPECT_EQ(seen, 2);
+}
+
+}  // namespace
+}  // namespace hufu::broker

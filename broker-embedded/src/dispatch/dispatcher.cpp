@@ -2,6 +2,7 @@
 #include <hufu/broker/dispatcher.hpp>
 
 #include <algorithm>
+#include <limits>
 
 #include "state.hpp"
 
@@ -50,6 +51,28 @@ void DispatchState::succeed(const Request& request, std::string_view body) {
 void DispatchState::refuse(const Request& request, ResponseCode code, std::string_view remark) {
     requests_refused.add();
     answer(request, code, remoting::NoFields{}, {}, remark);
+}
+
+void DispatchState::refuse(const ReplyTo& to, ResponseCode code, std::string_view remark) {
+    requests_refused.add();
+    answer(to, code, remoting::NoFields{}, {}, remark);
+}
+
+Result<std::int32_t> DispatchState::begin_call(ConnectionId connection, SteadyTime deadline, ClientCalls::Then then) {
+    const Session* session = find(connection);
+    if (session == nullptr) return Error{ErrorCode::not_found, Disposition::retry, "the client's connection is closed"};
+    if (session->unsent > options.connection_output_max)
+        return Error{ErrorCode::busy, Disposition::retry, "the client does not read what it was sent"};
+    const std::int32_t opaque = take_opaque();
+    if (!calls.add(connection, opaque, deadline, std::move(then)))
+        return Error{ErrorCode::busy, Disposition::retry,
+                     "the broker waits for " + std::to_string(calls.size()) + " answers of clients already"};
+    return opaque;
+}
+
+std::int32_t DispatchState::take_opaque() noexcept {
+    next_opaque = next_opaque == std::numeric_limits<std::int32_t>::max() ? 0 : next_opaque + 1;
+    return next_opaque;
 }
 
 void DispatchState::alarm(std::string text) {
@@ -105,6 +128,7 @@ void Dispatcher::disconnected(ConnectionId connection, SteadyTime) {
     state.connections.add(-1);
     drop_parked_pulls(state, connection);
     state.locks.forget(connection);
+    state.calls.disconnected(state, connection);
     tell_members(state, state.groups.forget(connection));
 }
 
@@ -112,7 +136,10 @@ Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame&
     DispatchState& state = impl_->state;
     remoting::CommandView& command = impl_->command;
     if (auto decoded = remoting::decode_command(frame, command); !decoded) return decoded;
-    if (command.is_response()) return {};  // this broker asks its clients nothing
+    if (command.is_response()) {
+        state.calls.answered(state, connection, command);
+        return {};
+    }
     state.requests.add();
     const Request request{connection, command, now};
     if (const Handler handler = state.handlers.find(command.code); handler != nullptr) {
@@ -142,6 +169,7 @@ void Dispatcher::tick(SteadyTime now) {
     DispatchState& state = impl_->state;
     if (now >= state.next_deadline) end_waits(state, now);
     if (now >= state.positions_due) store_positions(state, now);
+    if (now >= state.calls.next_deadline()) state.calls.expire(state, now);
     if (now >= state.expiry_due) {
         state.expiry_due = now + std::chrono::seconds{10};
         tell_members(state, state.groups.expire(now, state.options.member_silence));
@@ -150,7 +178,7 @@ void Dispatcher::tick(SteadyTime now) {
 
 std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
     const DispatchState& state = impl_->state;
-    SteadyTime next = std::min(state.next_deadline, state.positions_due);
+    SteadyTime next = std::min({state.next_deadline, state.positions_due, state.calls.next_deadline()});
     if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
     if (next == SteadyTime::max()) return std::nullopt;
     return next;

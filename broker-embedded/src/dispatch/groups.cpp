@@ -151,15 +151,8 @@ void tell_members(DispatchState& state, const std::vector<std::string>& groups) 
     for (const std::string& name : groups) {
         const GroupTable::Group* group = state.groups.find(name);
         if (group == nullptr || group->broadcasting) continue;
-        for (const GroupTable::Member& member : group->members) {
-            Session* session = state.find(member.connection);
-            if (session == nullptr) continue;
-            const std::size_t before = session->output.size();
-            remoting::append_request(session->output, remoting::SerializeType::json,
-                                     remoting::RequestCode::notify_consumer_ids_changed, state.next_opaque++,
-                                     remoting::GroupRequest{name}, {}, true);
-            state.produced(member.connection, *session, before);
-        }
+        for (const GroupTable::Member& member : group->members)
+            state.tell(member.connection, remoting::RequestCode::notify_consumer_ids_changed, remoting::GroupRequest{name});
     }
 }
 

@@ -12,6 +12,7 @@
 #include <hufu/remoting/command.hpp>
 #include <hufu/remoting/headers.hpp>
 
+#include "client_calls.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
@@ -86,6 +87,20 @@ struct Request {
     SteadyTime now;
 };
 
+/// Where the answer to a request goes that is answered later.
+struct ReplyTo {
+    ConnectionId connection;
+    std::int32_t opaque = 0;
+    remoting::SerializeType serialize_type = remoting::SerializeType::json;
+    bool wanted = true;  ///< false: one-way
+
+    explicit ReplyTo(const Request& request)
+        : connection{request.connection},
+          opaque{request.command.opaque},
+          serialize_type{request.command.serialize_type},
+          wanted{!request.command.is_one_way()} {}
+};
+
 class DispatchState {
 public:
     DispatchState(Log& log_in, DispatcherOptions options_in, MessageIdGenerator& ids_in, MetricsRegistry& metrics,
@@ -103,8 +118,53 @@ public:
         remoting::append_response(session->output, request.command, code, header, body, remark);
         produced(request.connection, *session, before);
     }
+    /// The same, later.
+    template <class Header>
+    void answer(const ReplyTo& to, ResponseCode code, const Header& header, std::string_view body = {},
+                std::string_view remark = {}) {
+        Session* session = find(to.connection);
+        if (!to.wanted || session == nullptr) return;
+        const std::size_t before = session->output.size();
+        remoting::CommandWriter writer{
+            session->output, to.serialize_type, static_cast<std::int32_t>(code), to.opaque, remoting::flag_bit::response,
+            remark};
+        header.write(writer);
+        writer.finish(body);
+        produced(to.connection, *session, before);
+    }
     void succeed(const Request& request, std::string_view body = {});
     void refuse(const Request& request, ResponseCode code, std::string_view remark);
+    void refuse(const ReplyTo& to, ResponseCode code, std::string_view remark);
+
+    // Asking clients.
+
+    /// A one-way request to a client. False when its connection is closed or it does not read.
+    template <class Header>
+    bool tell(ConnectionId connection, remoting::RequestCode code, const Header& header, std::string_view body = {}) {
+        Session* session = find(connection);
+        if (session == nullptr || session->unsent > options.connection_output_max) return false;
+        const std::size_t before = session->output.size();
+        remoting::append_request(session->output, remoting::SerializeType::json, code, take_opaque(), header, body, true);
+        produced(connection, *session, before);
+        return true;
+    }
+    /// A request that the client answers. `then` runs once, when the call ends; an error means that it never will:
+    /// `not_found` (the connection is closed) or `busy` (too much is out, or the client does not read).
+    template <class Header>
+    Result<void> call(ConnectionId connection, remoting::RequestCode code, const Header& header, std::string_view body,
+                      SteadyTime deadline, ClientCalls::Then then) {
+        const auto opaque = begin_call(connection, deadline, std::move(then));
+        if (!opaque) return opaque.error();
+        Session* session = find(connection);
+        const std::size_t before = session->output.size();
+        remoting::append_request(session->output, remoting::SerializeType::json, code, *opaque, header, body);
+        produced(connection, *session, before);
+        return {};
+    }
+    /// Notes a call; its opaque.
+    Result<std::int32_t> begin_call(ConnectionId connection, SteadyTime deadline, ClientCalls::Then then);
+    /// A number for the next request to a client.
+    std::int32_t take_opaque() noexcept;
     /// Null when the connection is closed.
     [[nodiscard]] Session* find(ConnectionId connection) noexcept;
     /// The session's output grew from `before` bytes.
@@ -149,9 +209,10 @@ public:
 
     GroupTable groups;
     QueueLocks locks;
+    ClientCalls calls;
     SteadyTime expiry_due{};
 
-    std::int32_t next_opaque = 0;
+    std::int32_t next_opaque = 0;       // of requests to clients
     std::vector<std::byte> record;      // scratch: the record being stored
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;

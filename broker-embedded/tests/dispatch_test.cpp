@@ -3,6 +3,7 @@
 
 #include <hufu/remoting/batch.hpp>
 
+#include "dispatch/store.hpp"
 #include "dispatch_fixture.hpp"
 
 namespace hufu::broker::testing {
@@ -190,6 +191,28 @@ TEST_F(DispatchTest, StoresABatchAsMessagesAndAnswersOnce) {
     EXPECT_EQ(ask(RequestCode::send_batch_message, header, batch.substr(0, batch.size() - 1)).response(),
               ResponseCode::message_illegal);
     EXPECT_EQ(ask(RequestCode::send_batch_message, header, "").response(), ResponseCode::message_illegal);
+}
+
+TEST_F(DispatchTest, RefusesABatchWholeWhenOneMessageHasNoRoomForItsUniqueKey) {
+    start();
+    EXPECT_EQ(send("orders", 1, "first").response(), ResponseCode::success);
+    const std::string full = "a\x01" + std::string(remoting::properties_bytes_max - 2 - minted_key_bytes, 'x');
+    std::string batch;
+    remoting::append_batch_entry(batch, {0, "good", "TAGS\x01t\x02"});
+    remoting::append_batch_entry(batch, {0, "bad", full + "y"});
+    auto header = send_header("orders", 1);
+    header.batch = true;
+    const Sent refused = ask(RequestCode::send_batch_message, header, batch);
+    EXPECT_EQ(refused.response(), ResponseCode::message_illegal);
+    EXPECT_EQ(refused.remark, "the properties leave no room for a UNIQ_KEY; shorten them or set UNIQ_KEY");
+    EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("orders", 1, 0))), ElementsAre("first"));
+
+    batch.clear();
+    remoting::append_batch_entry(batch, {0, "good", "TAGS\x01t\x02"});
+    remoting::append_batch_entry(batch, {0, "just fits", full});
+    EXPECT_EQ(ask(RequestCode::send_batch_message, header, batch).response(), ResponseCode::success);
+    EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("orders", 1, 0))),
+                ElementsAre("first", "good", "just fits"));
 }
 
 TEST_F(DispatchTest, RefusesSendsAfterAFailedSyncAndTakesThemAgainInANewSegment) {

@@ -1,8 +1,8 @@
 // Storing messages: 10, 310, 320.
 #include <algorithm>
 
+#include <hufu/core/assert.hpp>
 #include <hufu/remoting/batch.hpp>
-#include <hufu/remoting/checksum.hpp>
 #include <hufu/remoting/ids.hpp>
 #include <hufu/remoting/properties.hpp>
 #include <hufu/remoting/record.hpp>
@@ -16,7 +16,6 @@ namespace {
 using remoting::SendRequest;
 
 constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group that was never configured
-constexpr std::size_t minted_key_bytes = 1 + remoting::property::unique_key.size() + 1 + remoting::unique_key_size + 1;
 
 /// Topics a real broker keeps for itself; a message there would mean something else (TopicValidator).
 constexpr std::string_view reserved_topics[] = {"SCHEDULE_TOPIC_XXXX",
@@ -27,60 +26,22 @@ constexpr std::string_view reserved_topics[] = {"SCHEDULE_TOPIC_XXXX",
                                                 "OFFSET_MOVED_EVENT",
                                                 "TBW102"};
 
-struct Refusal {
-    ResponseCode code = ResponseCode::success;
-    std::string remark;
-    [[nodiscard]] bool refused() const noexcept { return code != ResponseCode::success; }
-};
-
-/// What the broker must know of a message's properties.
-struct Traits {
-    std::string_view tags;
-    bool has_key = false;
-};
-
-Refusal read_properties(std::string_view encoded, bool delay_counts, Traits& traits) {
-    using namespace remoting;
-    if (encoded.size() > properties_bytes_max)
-        return {ResponseCode::message_illegal, "the properties have " + std::to_string(encoded.size()) + " bytes; at most " +
-                                                   std::to_string(properties_bytes_max) + " are allowed"};
-    PropertiesView properties{encoded};
-    while (const auto entry = properties.next()) {
-        const std::string_view name = entry->name;
-        // Nearly every property is told apart by its first letter.
-        switch (name.empty() ? '\0' : name.front()) {
-            case 'T':
-                if (name == property::tags) {
-                    traits.tags = entry->value;
-                } else if (name == property::transaction_prepared && parse_boolean(entry->value)) {
-                    return {ResponseCode::no_permission,
-                            "this broker takes no transaction (half) messages; send through the outbox instead"};
-                } else if (name == property::timer_delay_s || name == property::timer_delay_ms ||
-                           name == property::timer_deliver_ms) {
-                    return {ResponseCode::message_illegal,
-                            "property " + std::string{name} + ": this broker has no timers; use deliver_at of the outbox"};
-                }
-                break;
-            case 'U': traits.has_key = traits.has_key || (name == property::unique_key && !entry->value.empty()); break;
-            case 'D':
-                if (name == property::delay_level && entry->value != "0" && delay_counts)
-                    return {ResponseCode::message_illegal,
-                            "property DELAY=" + std::string{entry->value.substr(0, 20)} +
-                                ": this broker has no delay levels; use deliver_at of the outbox"};
-                break;
-            default: break;
-        }
+/// What this broker does not do with a message.
+Refusal unsupported(const Traits& traits, bool delay_counts) {
+    if (traits.prepared)
+        return {ResponseCode::no_permission,
+                "this broker takes no transaction (half) messages; send through the outbox instead"};
+    for (const auto& [name, value] : {std::pair{remoting::property::timer_delay_s, traits.timer_delay_s},
+                                      std::pair{remoting::property::timer_delay_ms, traits.timer_delay_ms},
+                                      std::pair{remoting::property::timer_deliver_ms, traits.timer_deliver_ms}}) {
+        if (!value.empty())
+            return {ResponseCode::message_illegal,
+                    "property " + std::string{name} + ": this broker has no timers; use deliver_at of the outbox"};
     }
+    if (delay_counts && !traits.delay_level.empty() && traits.delay_level != "0")
+        return {ResponseCode::message_illegal, "property DELAY=" + std::string{traits.delay_level.substr(0, 20)} +
+                                                   ": this broker has no delay levels; use deliver_at of the outbox"};
     return {};
-}
-
-Refusal refusal_of(const Error& error) {
-    switch (error.code()) {
-        case ErrorCode::busy: return {ResponseCode::system_busy, "[OVERLOAD] " + error.text()};
-        case ErrorCode::too_large:
-        case ErrorCode::invalid_argument: return {ResponseCode::message_illegal, error.text()};
-        default: return {ResponseCode::service_not_available, error.text()};
-    }
 }
 
 /// The topic to store in, made when it may be; null with a refusal otherwise.
@@ -114,30 +75,6 @@ bool belongs_to_dead_letters(const DispatchState& state, const SendRequest& head
     if (!is_retry_topic(header.topic)) return false;
     const std::int32_t attempts_max = header.reconsume_times_max.value_or(consume_attempts_max);
     return header.reconsume_times > attempts_max || state.locks.any_held(header.topic.substr(retry_prefix.size()), now);
-}
-
-/// Appends one record. What is known of the message beside the header comes in `record`.
-Result<Appended> store(DispatchState& state, QueueHandle queue, remoting::Record& record, const Traits& traits) {
-    char minted[minted_key_bytes];
-    if (!traits.has_key) {
-        char* end = minted;
-        if (!record.properties.empty() && record.properties.back() != remoting::property_separator)
-            *end++ = remoting::property_separator;
-        end = std::copy(remoting::property::unique_key.begin(), remoting::property::unique_key.end(), end);
-        *end++ = remoting::name_separator;
-        remoting::write_unique_key(end, state.ids.next());
-        end += remoting::unique_key_size;
-        *end++ = remoting::property_separator;
-        record.more_properties = std::string_view{minted, static_cast<std::size_t>(end - minted)};
-        if (record.properties.size() + record.more_properties.size() > remoting::properties_bytes_max)
-            return Error{ErrorCode::too_large, Disposition::reject,
-                         "the properties leave no room for a UNIQ_KEY; shorten them or set UNIQ_KEY"};
-    }
-    record.body_crc = remoting::body_checksum(record.body);
-    const std::size_t size = remoting::record_size(record);
-    if (state.record.size() < size) state.record.resize(size);
-    remoting::encode_record(state.record, record);
-    return state.log.append(queue, remoting::tags_code(traits.tags), std::span<const std::byte>{state.record}.first(size));
 }
 
 /// A record's fields that come from the request and its connection.
@@ -208,7 +145,8 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
         return {ResponseCode::message_illegal, "the body has " + std::to_string(body.size()) + " bytes; at most " +
                                                    std::to_string(remoting::body_bytes_max) + " are allowed"};
     const bool delay_counts = !is_dead_letter_topic(topic.name);
-    if (Refusal refusal = read_properties(header.properties, delay_counts, traits); refusal.refused()) return refusal;
+    if (Refusal refusal = read_properties(header.properties, traits); refusal.refused()) return refusal;
+    if (Refusal refusal = unsupported(traits, delay_counts); refusal.refused()) return refusal;
     record.body = body;
     record.properties = header.properties;
     const auto appended = store(state, send.queue, record, traits);
@@ -234,7 +172,8 @@ Refusal store_batch(DispatchState& state, const Request& request, remoting::Reco
         if (!entry) return {ResponseCode::message_illegal, entry.error().text()};
         if (!*entry) break;
         Traits traits;
-        if (Refusal refusal = read_properties((*entry)->properties, true, traits); refusal.refused()) return refusal;
+        if (Refusal refusal = read_properties((*entry)->properties, traits); refusal.refused()) return refusal;
+        if (Refusal refusal = unsupported(traits, true); refusal.refused()) return refusal;
         entries.emplace_back(**entry, traits);
     }
     if (entries.empty()) return {ResponseCode::message_illegal, "the batch is empty"};
@@ -251,14 +190,9 @@ Refusal store_batch(DispatchState& state, const Request& request, remoting::Reco
         record.flag = entry.flag;
         record.body = entry.body;
         record.properties = entry.properties;
-        record.more_properties = {};
         const auto appended = store(state, send.queue, record, traits);
         if (!appended) {
-            // Only a record that is wrong by itself gets here: what was taken stays, the answer says what to mend.
-            if (!first) {
-                send.answer = false;
-                await(state, std::move(send));
-            }
+            HUFU_ASSERT(first);  // room was reserved and properties were read: nothing is left to fail in the middle
             return refusal_of(appended.error());
         }
         send.ticket = appended->ticket;

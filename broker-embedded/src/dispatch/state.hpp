@@ -1,6 +1,7 @@
 // What the families of requests share: sessions and their output, topics and queues, and how an answer is written.
 #pragma once
 
+#include <array>
 #include <map>
 #include <set>
 #include <string>
@@ -16,6 +17,7 @@
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
+#include "store.hpp"
 
 namespace hufu::broker {
 
@@ -212,8 +214,9 @@ public:
     ClientCalls calls;
     SteadyTime expiry_due{};
 
-    std::int32_t next_opaque = 0;       // of requests to clients
-    std::vector<std::byte> record;      // scratch: the record being stored
+    std::int32_t next_opaque = 0;   // of requests to clients
+    std::vector<std::byte> record;  // scratch: the record being stored
+    std::array<char, minted_key_bytes> minted_key{};
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;
 

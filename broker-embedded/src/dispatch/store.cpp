@@ -1,0 +1,103 @@
+#include "store.hpp"
+
+#include <algorithm>
+
+#include <hufu/remoting/checksum.hpp>
+#include <hufu/remoting/command.hpp>
+#include <hufu/remoting/ids.hpp>
+#include <hufu/remoting/properties.hpp>
+
+#include "state.hpp"
+
+namespace hufu::broker {
+namespace {
+
+static_assert(minted_key_bytes == 1 + remoting::property::unique_key.size() + 1 + remoting::unique_key_size + 1);
+
+/// Writes the property UNIQ_KEY with a new id, to stand behind `properties`.
+std::string_view mint_unique_key(std::array<char, minted_key_bytes>& into, std::string_view properties,
+                                 const MessageId& id) {
+    char* end = into.data();
+    if (!properties.empty() && properties.back() != remoting::property_separator) *end++ = remoting::property_separator;
+    end = std::copy(remoting::property::unique_key.begin(), remoting::property::unique_key.end(), end);
+    *end++ = remoting::name_separator;
+    remoting::write_unique_key(end, id);
+    end += remoting::unique_key_size;
+    *end++ = remoting::property_separator;
+    return {into.data(), static_cast<std::size_t>(end - into.data())};
+}
+
+bool is_false(std::string_view text) noexcept {
+    constexpr std::string_view word = "false";
+    return std::equal(text.begin(), text.end(), word.begin(), word.end(),
+                      [](char left, char right) { return (left | 0x20) == right; });
+}
+
+}  // namespace
+
+Refusal refusal_of(const Error& error) {
+    switch (error.code()) {
+        case ErrorCode::busy: return {ResponseCode::system_busy, "[OVERLOAD] " + error.text()};
+        case ErrorCode::too_large:
+        case ErrorCode::invalid_argument: return {ResponseCode::message_illegal, error.text()};
+        default: return {ResponseCode::service_not_available, error.text()};
+    }
+}
+
+Refusal read_properties(std::string_view encoded, Traits& traits) {
+    using namespace remoting;
+    if (encoded.size() > properties_bytes_max)
+        return {ResponseCode::message_illegal, "the properties have " + std::to_string(encoded.size()) + " bytes; at most " +
+                                                   std::to_string(properties_bytes_max) + " are allowed"};
+    PropertiesView properties{encoded};
+    while (const auto entry = properties.next()) {
+        const std::string_view name = entry->name;
+        // Nearly every property is told apart by its first letter.
+        switch (name.empty() ? '\0' : name.front()) {
+            case 'T':
+                if (name == property::tags) {
+                    traits.tags = entry->value;
+                } else if (name == property::transaction_prepared) {
+                    traits.prepared = parse_boolean(entry->value);
+                } else if (name == property::timer_delay_s) {
+                    traits.timer_delay_s = entry->value;
+                } else if (name == property::timer_delay_ms) {
+                    traits.timer_delay_ms = entry->value;
+                } else if (name == property::timer_deliver_ms) {
+                    traits.timer_deliver_ms = entry->value;
+                }
+                break;
+            case 'U':
+                if (name == property::unique_key) traits.unique_key = entry->value;
+                break;
+            case 'K':
+                if (name == property::keys) traits.keys = entry->value;
+                break;
+            case 'D':
+                if (name == property::delay_level) traits.delay_level = entry->value;
+                break;
+            case 'W':
+                if (name == property::wait) traits.wait = !is_false(entry->value);
+                break;
+            default: break;
+        }
+    }
+    if (traits.unique_key.empty() && encoded.size() + minted_key_bytes > properties_bytes_max)
+        return {ResponseCode::message_illegal, "the properties leave no room for a UNIQ_KEY; shorten them or set UNIQ_KEY"};
+    return {};
+}
+
+Result<Appended> store(DispatchState& state, QueueHandle queue, remoting::Record& record, const Traits& traits,
+                       const StoreOptions& options) {
+    record.more_properties = {};
+    if (traits.unique_key.empty())
+        record.more_properties = mint_unique_key(state.minted_key, record.properties, state.ids.next());
+    if (!options.has_body_crc) record.body_crc = remoting::body_checksum(record.body);
+    const std::size_t size = remoting::record_size(record);
+    if (state.record.size() < size) state.record.resize(size);
+    remoting::encode_record(state.record, record);
+    const std::int64_t tags_code = options.tags_code ? *options.tags_code : remoting::tags_code(traits.tags);
+    return state.log.append(queue, tags_code, std::span<const std::byte>{state.record}.first(size));
+}
+
+}  // namespace hufu::broker

@@ -159,9 +159,10 @@ def check_snippets(names):
 
 def check_dependencies():
     page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
-    for line in (ROOT / "scripts/packages-debian.txt").read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#") and f"`{line}`" not in page:
-            complain("docs/dependencies.md", 1, f"package `{line}` has no line: why this one, what else was weighed")
+    for listed in sorted((ROOT / "scripts").glob("packages-*.txt")):
+        for line in listed.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("#") and f"`{line}`" not in page:
+                complain("docs/dependencies.md", 1, f"package `{line}` has no line: why this one, what else was weighed")
 
 
 def check_verbs(names):

@@ -178,6 +178,7 @@ Result<SendResponse> SendResponse::decode(const CommandView& command) {
         .required("queueId", response.queue_id)
         .required("queueOffset", response.queue_offset)
         .optional("transactionId", response.transaction_id)
+        .optional("DURABILITY", response.durability)
         .finish(response);
 }
 
@@ -187,6 +188,9 @@ void SendResponse::write(CommandWriter& writer) const {
     writer.field("queueOffset", queue_offset);
     if (!transaction_id.empty()) {
         writer.field("transactionId", transaction_id);
+    }
+    if (!durability.empty()) {
+        writer.field("DURABILITY", durability);
     }
 }
 

@@ -108,6 +108,7 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
     }
     header.queue_id = send.queue_id;
     header.queue_offset = static_cast<std::int64_t>(send.queue_offset);
+    header.durability = send.durable ? remoting::durability::sync : remoting::durability::async;
     remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(ResponseCode::success),
                                    send.opaque, remoting::flag_bit::response};
     header.write(writer);
@@ -130,7 +131,7 @@ void answer_refused(DispatchState& state, const PendingSend& send, const Refusal
 /// The log took a message or a batch: it is answered when the log settles it.
 void await(DispatchState& state, PendingSend send) {
     state.unsettled_bytes += send.bytes;
-    if (send.answer && state.options.answer_before_durable) {
+    if (send.answer && !send.durable) {
         answer_stored(state, send);
         send.answer = false;
     }
@@ -147,6 +148,9 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
     const bool delay_counts = !is_dead_letter_topic(topic.name);
     if (Refusal refusal = read_properties(header.properties, traits); refusal.refused()) return refusal;
     if (Refusal refusal = unsupported(traits, delay_counts); refusal.refused()) return refusal;
+    if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
+        return {ResponseCode::message_illegal, std::move(fault)};
+    send.durable = send.durable && traits.wait;
     record.body = body;
     record.properties = header.properties;
     const auto appended = store(state, send.queue, record, traits);
@@ -159,13 +163,15 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
     return {};
 }
 
-Refusal store_batch(DispatchState& state, const Request& request, remoting::Record& record, PendingSend& send) {
+Refusal store_batch(DispatchState& state, const Request& request, const Topic& topic, remoting::Record& record,
+                    PendingSend& send) {
     const std::string_view body = request.command.body;
     if (body.size() > remoting::body_bytes_max)
         return {ResponseCode::message_illegal, "the batch has " + std::to_string(body.size()) + " bytes; at most " +
                                                    std::to_string(remoting::body_bytes_max) + " are allowed"};
     // Everything is looked at before anything is stored.
     std::vector<std::pair<remoting::BatchEntry, Traits>> entries;
+    bool waits = false;
     remoting::BatchView batch{body};
     for (;;) {
         auto entry = batch.next();
@@ -174,9 +180,13 @@ Refusal store_batch(DispatchState& state, const Request& request, remoting::Reco
         Traits traits;
         if (Refusal refusal = read_properties((*entry)->properties, traits); refusal.refused()) return refusal;
         if (Refusal refusal = unsupported(traits, true); refusal.refused()) return refusal;
+        if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
+            return {ResponseCode::message_illegal, std::move(fault)};
+        waits = waits || traits.wait;
         entries.emplace_back(**entry, traits);
     }
     if (entries.empty()) return {ResponseCode::message_illegal, "the batch is empty"};
+    send.durable = send.durable && waits;
     // All of it shares one group of the log: after a crash the batch is there whole, or not at all.
     std::uint64_t bytes = 0;
     for (const auto& [entry, traits] : entries) {
@@ -235,7 +245,8 @@ Refusal accept(DispatchState& state, const Request& request) {
         return {ResponseCode::invalid_parameter, "topic \"" + topic->name + "\" has queues 0 to " +
                                                      std::to_string(topic->queues.size() - 1) + ", not " +
                                                      std::to_string(queue_id)};
-    if (queue_id < 0) queue_id = static_cast<std::int32_t>(topic->next_queue++ % topic->queues.size());
+    if (queue_id < 0)
+        queue_id = static_cast<std::int32_t>(topic->next_queue++ % static_cast<std::uint32_t>(topic->write_queues));
 
     const Session* session = state.find(request.connection);
     remoting::Record record = record_of(state, header, session == nullptr ? remoting::Host{} : session->peer);
@@ -246,9 +257,10 @@ Refusal accept(DispatchState& state, const Request& request) {
     send.opaque = request.command.opaque;
     send.serialize_type = request.command.serialize_type;
     send.answer = !request.command.is_one_way();
+    send.durable = topic->waits_for_disk.value_or(!state.options.answer_before_durable);
     send.queue = topic->queues[static_cast<std::size_t>(queue_id)];
     send.queue_id = queue_id;
-    return header.batch ? store_batch(state, request, record, send)
+    return header.batch ? store_batch(state, request, *topic, record, send)
                         : store_one(state, request, header, *topic, record, send);
 }
 

@@ -18,6 +18,7 @@
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
 #include "store.hpp"
+#include "topics.hpp"
 
 namespace hufu::broker {
 
@@ -49,20 +50,14 @@ struct QueueWaits {
     bool grew = false;  ///< listed in DispatchState::grown
 };
 
-struct Topic {
-    std::string name;
-    std::int32_t perm = 6;
-    std::vector<QueueHandle> queues;
-    std::uint32_t next_queue = 0;  ///< where the broker puts the next message that names no queue
-};
-
 /// A send that the log has taken and not settled.
 struct PendingSend {
     std::uint64_t ticket = 0;  ///< of its last record
     ConnectionId connection;
     std::int32_t opaque = 0;
     remoting::SerializeType serialize_type = remoting::SerializeType::json;
-    bool answer = true;  ///< false: one-way, or answered already
+    bool answer = true;   ///< false: one-way, or answered already
+    bool durable = true;  ///< the answer waits for the disk
     QueueHandle queue;
     std::int32_t queue_id = 0;
     std::uint64_t queue_offset = 0;
@@ -175,8 +170,10 @@ public:
     // Topics.
 
     [[nodiscard]] Topic* find_topic(std::string_view name);
-    /// Makes the topic in the log and here. The error is for the client.
+    /// Makes a topic that takes every kind of message. The error is for the client.
     Result<Topic*> create_topic(std::string_view name, std::int32_t queues);
+    /// Makes or changes the topic, in the log and here; pointers to it stay good. The error is for the client.
+    Result<Topic*> store_topic(std::string_view name, TopicConfig config);
     /// The topic and one of its queues, or an answer that says what is wrong (then null).
     Topic* require_queue(const Request& request, std::string_view topic, std::int32_t queue_id);
     [[nodiscard]] QueueWaits& queue(QueueHandle handle);
@@ -244,7 +241,7 @@ bool commit_position(DispatchState& state, std::string_view group, QueueHandle q
                      SteadyTime now);                                             // offsets.cpp
 void load_positions(DispatchState& state);                                        // offsets.cpp
 bool store_positions(DispatchState& state, SteadyTime now);                       // offsets.cpp
-void load_topics(DispatchState& state);                                           // route.cpp
+void load_topics(DispatchState& state);                                           // topics.cpp
 void tell_members(DispatchState& state, const std::vector<std::string>& groups);  // groups.cpp
 
 }  // namespace hufu::broker

@@ -76,6 +76,10 @@ Refusal read_properties(std::string_view encoded, Traits& traits) {
             case 'D':
                 if (name == property::delay_level) traits.delay_level = entry->value;
                 break;
+            case '_':
+            case 'S':
+                if (name == property::sharding_key || name == property::sharding_key_go) traits.keyed = true;
+                break;
             case 'W':
                 if (name == property::wait) traits.wait = !is_false(entry->value);
                 break;

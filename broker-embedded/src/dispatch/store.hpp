@@ -33,6 +33,7 @@ struct Traits {
     std::string_view timer_delay_ms;
     std::string_view timer_deliver_ms;
     bool prepared = false;  ///< TRAN_MSG: a half message
+    bool keyed = false;     ///< has an ordering key
     bool wait = true;       ///< WAIT=false: answer when the log took it
 };
 

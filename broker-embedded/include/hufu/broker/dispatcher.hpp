@@ -23,10 +23,13 @@ struct DispatcherOptions {
     std::string broker_name = "hufu";
     remoting::Host advertised{};  ///< the address in routes and message ids
     bool auto_create_topics = true;
-    std::int32_t default_queues = 8;     ///< of topics made by a send; %RETRY% and %DLQ% topics have one
-    bool answer_before_durable = false;  ///< asynchronous durability: a send is answered when the log took it
+    std::int32_t default_queues = 8;  ///< of topics made by a send; %RETRY% and %DLQ% topics have one
+    /// Asynchronous durability: a send is answered when the log took it. A topic's attribute `flush.type` goes before it.
+    bool answer_before_durable = false;
+    bool mixed_message_type = false;  ///< whether a topic may declare `message.type=MIXED`
     std::size_t topics_max = 20'000;
-    std::size_t members_max = 50'000;  ///< group members in all
+    std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
+    std::size_t members_max = 50'000;    ///< group members in all
     std::size_t parked_pulls_max = 65'536;
     std::uint64_t unsettled_bytes_max = 8ULL << 20U;    ///< accepted and not yet durable; above it no frame is taken
     std::uint64_t connection_output_max = 1ULL << 20U;  ///< unsent answers of one connection; above it no frame is taken
@@ -38,8 +41,8 @@ struct DispatcherOptions {
 /// The broker's request dispatch: topics, queues, consumer positions, groups, queue locks, waiting pulls, routes.
 ///
 /// Threads: one owner, the same as the Log's. Borrows log, ids, metrics and clock for its life.
-/// Delivery: a send is answered with success only after the log settled it as durable, in log order (unless
-/// `answer_before_durable`). Consumer positions are stored every `offsets_every`; after a crash a group may see again
+/// Delivery: a send is answered with success only after the log settled it as durable, in log order, or as soon as the
+/// log took it where the topic, the message (WAIT=false) or `answer_before_durable` says so; the answer names which. Consumer positions are stored every `offsets_every`; after a crash a group may see again
 /// what it consumed since.
 /// Errors: whatever a client sends is answered with a code and a sentence, or `receive` fails and the connection must be
 /// closed. Nothing a client sends ends the broker.

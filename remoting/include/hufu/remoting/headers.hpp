@@ -35,12 +35,19 @@ struct SendRequest {
     void write(CommandWriter& writer) const;
 };
 
+/// What an answer's ext field DURABILITY says (Hufu's own; other brokers leave it out, other clients pass it over).
+namespace durability {
+inline constexpr std::string_view sync = "sync";    ///< the message was on disk before the answer left
+inline constexpr std::string_view async = "async";  ///< the broker's log has taken it; power loss may lose the last moments
+}  // namespace durability
+
 /// Answer to a send. Clients read it for codes 0, 10, 11 and 12.
 struct SendResponse {
     std::string_view message_id = {};  ///< offset message id (ids.hpp); of a batch: joined with commas
     std::int32_t queue_id = 0;
     std::int64_t queue_offset = 0;  ///< of a batch: of its first message
     std::string_view transaction_id = {};
+    std::string_view durability = {};  ///< see the namespace of that name; empty: not said
 
     static Result<SendResponse> decode(const CommandView& command);
     void write(CommandWriter& writer) const;

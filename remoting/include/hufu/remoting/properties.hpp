@@ -18,6 +18,7 @@ inline constexpr std::string_view keys = "KEYS";  ///< separated by one space
 inline constexpr std::string_view tags = "TAGS";
 inline constexpr std::string_view unique_key = "UNIQ_KEY";  ///< the message id that users see
 inline constexpr std::string_view sharding_key = "__SHARDINGKEY";
+inline constexpr std::string_view sharding_key_go = "SHARDING_KEY";  ///< what the Go client calls it
 inline constexpr std::string_view wait = "WAIT";
 inline constexpr std::string_view delay_level = "DELAY";
 inline constexpr std::string_view region = "MSG_REGION";

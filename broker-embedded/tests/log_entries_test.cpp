@@ -23,7 +23,9 @@ protected:
         queue = log->open_queue("orders", 0);
     }
 
-    Appended append(std::string_view text, std::int64_t tags = 0) { return log->append(queue, tags, record_of(text)).value(); }
+    Appended append(std::string_view text, std::int64_t tags = 0) {
+        return log->append(queue, tags, record_of(text)).value();
+    }
 
     std::vector<QueueEntry> entries(std::uint64_t from = 0) {
         std::vector<QueueEntry> found;
@@ -88,6 +90,57 @@ TEST_F(LogEntriesTest, StopsWhenTheVisitorHasSeenEnough) {
     int seen = 0;
     log->for_each_entry(queue, 1, [&](const QueueEntry&) { return ++seen < 2; });
     EXPECT_EQ(seen, 2);
+}
+
+TEST_F(LogEntriesTest, HidesWhatIsOlderThanALogOffset) {
+    const std::string text(1400, '.');
+    for (int round = 0; round < 20; ++round) {  // over several segments
+        append(text);
+        settle(*log);
+    }
+    const std::uint64_t end = log->end_offset();
+    EXPECT_GE(append("new").log_offset, end);
+    settle(*log);
+    log->hide_before(queue, end);
+    EXPECT_EQ(log->min_offset(queue), 20U);
+    EXPECT_EQ(log->max_offset(queue), 21U);
+    std::vector<std::byte> out;
+    EXPECT_EQ(log->read(queue, 3, {}, {}, out).status, ReadStatus::below);
+    EXPECT_EQ(log->read(queue, 20, {}, {}, out).records, 1U);
+    EXPECT_EQ(entries().size(), 1U);
+    EXPECT_FALSE(log->stored_at_ms(queue, 19));
+    EXPECT_EQ(log->offset_at(queue, SystemTime{}, TimeBoundary::lower), 20U);
+    log->hide_before(queue, 0);  // never shows what was hidden
+    EXPECT_EQ(log->min_offset(queue), 20U);
+}
+
+TEST_F(LogEntriesTest, HiddenRecordsStayHiddenWhenTheLogIsOpenedAnew) {
+    append("old");
+    settle(*log);
+    const std::uint64_t end = log->end_offset();
+    append("new");
+    settle(*log);
+    log.reset();
+    log = Log::open(disk.directory(), options, clock).value();
+    queue = *log->find_queue("orders", 0);
+    EXPECT_EQ(log->min_offset(queue), 0U);
+    log->hide_before(queue, end);
+    EXPECT_EQ(log->min_offset(queue), 1U);
+}
+
+TEST_F(LogEntriesTest, NothingIsHiddenThatComesAfterARefusal) {
+    append("kept");
+    settle(*log);
+    append("lost with its group");
+    log->hide_before(queue, log->end_offset());
+    LogGroup* group = log->take_group();
+    log->failed(group, Error{ErrorCode::io, Disposition::retry, "the disk said no"});
+    for (int step = 0; step < 10; ++step) settle(*log);
+    append("new");
+    settle(*log);
+    EXPECT_EQ(log->min_offset(queue), 1U);
+    EXPECT_EQ(log->max_offset(queue), 2U);
+    EXPECT_EQ(entries().size(), 1U);
 }
 
 }  // namespace

@@ -321,6 +321,7 @@ Outcome Log::Impl::refuse_all(const Error& error) {
     pending_bytes = 0;
     for (auto& queue : queues) {
         queue.next = queue.durable_next;
+        queue.hidden_below = std::min(queue.hidden_below, queue.next);
         if (queue.next >= queue.active_first) {
             queue.active.resize(queue.next - queue.active_first);
             continue;
@@ -349,6 +350,11 @@ Outcome Log::Impl::refuse_all(const Error& error) {
         unwanted_later.clear();
     }
     return {last_ticket, false, error};
+}
+
+std::uint64_t Log::end_offset() const noexcept {
+    const auto& log = *impl_;
+    return log.open ? log.open->log_offset + sizeof(GroupHeader) + log.open->record_bytes : log.write_position;
 }
 
 bool Log::busy() const noexcept {

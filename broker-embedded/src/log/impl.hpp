@@ -1,6 +1,7 @@
 // The insides of the Log: what it remembers, and the steps its parts are made of.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -44,10 +45,17 @@ struct Queue {
     bool announced = false;          ///< the log holds its name
     std::uint64_t next = 0;          ///< offset of the next append
     std::uint64_t durable_next = 0;  ///< readers stop here
+    std::uint64_t hidden_below = 0;  ///< `hide_before`: readers do not see what is older
     std::uint64_t active_first = 0;  ///< offset of active[0]
     std::vector<IndexEntry> active;  ///< in the active segment
     std::vector<SealedRun> runs;     ///< in sealed segments, oldest first
 };
+
+/// The first offset that readers may have.
+[[nodiscard]] inline std::uint64_t first_kept(const Queue& queue) noexcept {
+    const auto first = queue.runs.empty() ? queue.active_first : queue.runs.front().first;
+    return std::min(std::max(first, queue.hidden_below), queue.durable_next);
+}
 
 /// The segment that is written. Without a file while the next one is still being prepared.
 struct ActiveSegment {
@@ -112,6 +120,8 @@ struct Log::Impl {
         SealedSegment* segment = nullptr;     ///< null: the active one
         std::uint64_t skip_to = 0;            ///< where entries.empty(): the next offset that exists
     };
+    /// Log offset of the record; nothing where damage left none.
+    std::optional<std::uint64_t> place_of(Queue& queue, std::uint64_t offset);
     Located locate(Queue& queue, std::uint64_t offset, std::uint64_t limit, std::size_t entries_max);
     Result<const File*> data_file(SealedSegment* segment);
     Result<const File*> index_file(SealedSegment& segment);

@@ -54,6 +54,7 @@ const LogRecovery& Log::recovery() const noexcept { return impl_->recovered; }
 const std::vector<Damage>& Log::damages() const noexcept { return impl_->damages; }
 const std::optional<Error>& Log::refusing() const noexcept { return impl_->refusing; }
 std::uint64_t Log::durable_offset() const noexcept { return impl_->durable; }
+std::uint64_t Log::start_offset() const noexcept { return impl_->start; }
 std::optional<SteadyTime> Log::next_chore_at() const noexcept { return impl_->retry_at; }
 
 std::uint64_t Log::bytes_on_disk() const noexcept {
@@ -98,9 +99,7 @@ std::uint64_t Log::max_offset(QueueHandle queue) const {
 
 std::uint64_t Log::min_offset(QueueHandle queue) const {
     HUFU_ASSERT(queue.value < impl_->queues.size());
-    const auto& of_queue = impl_->queues[queue.value];
-    const auto first = of_queue.runs.empty() ? of_queue.active_first : of_queue.runs.front().first;
-    return first < of_queue.durable_next ? first : of_queue.durable_next;
+    return first_kept(impl_->queues[queue.value]);
 }
 
 // State.

@@ -20,11 +20,6 @@ std::uint64_t readable_end(const Queue& queue) {
     return mutant_active("read_above_durable_watermark") ? queue.next : queue.durable_next;
 }
 
-std::uint64_t first_kept(const Queue& queue) {
-    const auto first = queue.runs.empty() ? queue.active_first : queue.runs.front().first;
-    return std::min(first, queue.durable_next);
-}
-
 }  // namespace
 
 void Log::Impl::report_damage(std::uint64_t log_offset, std::uint64_t bytes, std::string text) {
@@ -261,6 +256,32 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
     }
     result.status = result.records > 0 ? ReadStatus::found : ReadStatus::no_match;
     return result;
+}
+
+std::optional<std::uint64_t> Log::Impl::place_of(Queue& queue, std::uint64_t offset) {
+    const auto located = locate(queue, offset, queue.next, 1);
+    if (located.entries.empty() || located.entries[0].size == 0) return std::nullopt;
+    return (located.segment != nullptr ? located.segment->base : active.base) + located.entries[0].position;
+}
+
+void Log::hide_before(QueueHandle handle, std::uint64_t log_offset) {
+    auto& log = *impl_;
+    HUFU_ASSERT(handle.value < log.queues.size());
+    auto& queue = log.queues[handle.value];
+    auto low = queue.runs.empty() ? queue.active_first : queue.runs.front().first;
+    auto high = queue.next;
+    while (low < high) {
+        auto middle = low + (high - low) / 2;
+        const auto behind = middle + 1;
+        auto place = log.place_of(queue, middle);
+        while (!place && middle > low) place = log.place_of(queue, --middle);  // damaged: ask its neighbour
+        if (place && *place >= log_offset) {
+            high = middle;
+        } else {
+            low = behind;
+        }
+    }
+    queue.hidden_below = std::max(queue.hidden_below, low);
 }
 
 void Log::for_each_entry(QueueHandle handle, std::uint64_t from, const std::function<bool(const QueueEntry&)>& visit) {

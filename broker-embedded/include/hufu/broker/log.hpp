@@ -203,12 +203,17 @@ public:
     [[nodiscard]] const std::optional<Error>& refusing() const noexcept;
     [[nodiscard]] std::uint64_t durable_offset() const noexcept;  ///< log offset below which all is durable
     [[nodiscard]] std::uint64_t bytes_on_disk() const noexcept;
+    /// Everything appended so far lies below this log offset, everything appended later at or above it.
+    [[nodiscard]] std::uint64_t end_offset() const noexcept;
+    [[nodiscard]] std::uint64_t start_offset() const noexcept;  ///< log offset of the oldest record kept, at most
 
     // Reading. Stops at the durable watermark.
 
     /// Appends matching records of the queue from `offset` on to `out`, back to back.
     ReadResult read(QueueHandle queue, std::uint64_t offset, const ReadLimits& limits, const TagFilter& filter,
                     std::vector<std::byte>& out);
+    /// Readers see only records of the queue at or above this log offset from now on (until the Log is opened anew).
+    void hide_before(QueueHandle queue, std::uint64_t log_offset);
     /// Calls `visit` for every readable record of the queue from `from` on, in order, without reading the records
     /// themselves; ends early when it returns false. Damaged ones are left out. The log must not be changed meanwhile.
     void for_each_entry(QueueHandle queue, std::uint64_t from, const std::function<bool(const QueueEntry&)>& visit);

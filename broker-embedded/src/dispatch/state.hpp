@@ -14,6 +14,7 @@
 #include <hufu/remoting/headers.hpp>
 
 #include "client_calls.hpp"
+#include "access.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
@@ -82,6 +83,7 @@ struct Request {
     ConnectionId connection;
     const remoting::CommandView& command;
     SteadyTime now;
+    const Account* account = nullptr;  ///< who signed it; null without access control
 };
 
 /// Where the answer to a request goes that is answered later.
@@ -184,6 +186,7 @@ public:
     MessageIdGenerator& ids;
     Clock& clock;  ///< for wall-clock times only; steady time comes in with the calls
     HandlerTable handlers;
+    AccessControl access;
 
     std::vector<Session> sessions;
     std::vector<std::uint32_t> free_slots;

@@ -14,6 +14,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <hufu/broker/dispatcher.hpp>
+#include <hufu/broker/message_keys.hpp>
 #include <hufu/broker/log_writer.hpp>
 #include <hufu/core/file.hpp>
 #include <hufu/core/ids.hpp>
@@ -42,6 +43,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
 
 LogOptions log_options(const DispatcherOptions& dispatcher) {
     LogOptions options;
+    options.keys_of = keys_of_record;
     // Frames stop being taken at unsettled_bytes_max, so the largest message always finds room above it.
     options.pending_bytes_max = dispatcher.unsettled_bytes_max + 2 * options.record_bytes_max;
     return options;

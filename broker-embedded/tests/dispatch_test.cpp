@@ -135,16 +135,6 @@ TEST_F(DispatchTest, RefusesNamesAndSizesThatNoClientMayUse) {
 
 TEST_F(DispatchTest, RefusesWhatItDoesNotOffer) {
     start();
-    const Sent delayed = send("orders", 0, "x",
-                              "DELAY\x01"
-                              "3\x02");
-    EXPECT_EQ(delayed.response(), ResponseCode::message_illegal);
-    EXPECT_THAT(delayed.remark, HasSubstr("deliver_at"));
-    EXPECT_EQ(send("orders", 0, "x",
-                   "TIMER_DELIVER_MS\x01"
-                   "99\x02")
-                  .response(),
-              ResponseCode::message_illegal);
     EXPECT_EQ(send("orders", 0, "x", "TRAN_MSG\x01true\x02").response(), ResponseCode::no_permission);
     auto prepared = send_header("orders", 0);
     prepared.sys_flag = 4;

@@ -13,11 +13,14 @@ namespace hufu::broker::testing {
 
 class StoppedClock final : public Clock {
 public:
-    SystemTime system_now() const noexcept override { return SystemTime{} + std::chrono::milliseconds{now_ms}; }
+    SystemTime system_now() const noexcept override {
+        return SystemTime{} + std::chrono::milliseconds{now_ms + wall_shift_ms};
+    }
     SteadyTime steady_now() const noexcept override { return SteadyTime{} + std::chrono::milliseconds{now_ms}; }
     void sleep_until(SteadyTime, std::stop_token) override {}
 
     std::int64_t now_ms = 1'000'000;
+    std::int64_t wall_shift_ms = 0;  ///< the wall clock was set
 };
 
 /// A record in the wire layout's length with `text` at its end.

@@ -179,6 +179,7 @@ Result<SendResponse> SendResponse::decode(const CommandView& command) {
         .required("queueOffset", response.queue_offset)
         .optional("transactionId", response.transaction_id)
         .optional("DURABILITY", response.durability)
+        .optional("recallHandle", response.recall_handle)
         .finish(response);
 }
 
@@ -191,6 +192,9 @@ void SendResponse::write(CommandWriter& writer) const {
     }
     if (!durability.empty()) {
         writer.field("DURABILITY", durability);
+    }
+    if (!recall_handle.empty()) {
+        writer.field("recallHandle", recall_handle);
     }
 }
 

@@ -13,7 +13,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       options{std::move(options_in)},
       ids{ids_in},
       clock{clock_in},
-      access{metrics},
+      timers{log_in, metrics},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
       bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
       messages_refused{metrics.counter("hufu_broker_messages_refused_total", "Sends answered with an error")},
@@ -25,8 +25,8 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       connections{metrics.gauge("hufu_broker_connections", "Open client connections")},
       parked_gauge{metrics.gauge("hufu_broker_parked_pulls", "Pulls waiting for a message")},
       members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {
-    for (const auto add :
-         {add_send_handlers, add_pull_handlers, add_offset_handlers, add_group_handlers, add_route_handlers})
+    for (const auto add : {add_send_handlers, add_pull_handlers, add_offset_handlers, add_group_handlers, add_route_handlers,
+                           add_recall_handlers})
         add(handlers);
 }
 
@@ -92,6 +92,7 @@ Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& 
     : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics, clock}, {}}} {
     load_topics(impl_->state);
     load_positions(impl_->state);
+    impl_->state.timers.load(impl_->state);
     for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);
 }
 
@@ -142,8 +143,7 @@ Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame&
         return {};
     }
     state.requests.add();
-    Request request{connection, command, now};
-    if (!admit(state, request)) return {};
+    const Request request{connection, command, now};
     if (const Handler handler = state.handlers.find(command.code); handler != nullptr) {
         handler(state, request);
     } else {
@@ -164,6 +164,8 @@ bool Dispatcher::accepts(ConnectionId connection) const noexcept {
 
 void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
     settle_sends(impl_->state, outcome);
+    if (!impl_->state.recalls.empty()) settle_recalls(impl_->state, outcome);
+    impl_->state.timers.settled(impl_->state, outcome);
     serve_grown_queues(impl_->state, now);
 }
 
@@ -171,6 +173,7 @@ void Dispatcher::tick(SteadyTime now) {
     DispatchState& state = impl_->state;
     if (now >= state.next_deadline) end_waits(state, now);
     if (now >= state.positions_due) store_positions(state, now);
+    if (now >= state.timers.next_at()) state.timers.deliver(state, now);
     if (now >= state.calls.next_deadline()) state.calls.expire(state, now);
     if (now >= state.expiry_due) {
         state.expiry_due = now + std::chrono::seconds{10};
@@ -180,7 +183,8 @@ void Dispatcher::tick(SteadyTime now) {
 
 std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
     const DispatchState& state = impl_->state;
-    SteadyTime next = std::min({state.next_deadline, state.positions_due, state.calls.next_deadline()});
+    SteadyTime next =
+        std::min({state.next_deadline, state.positions_due, state.timers.next_at(), state.calls.next_deadline()});
     if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
     if (next == SteadyTime::max()) return std::nullopt;
     return next;
@@ -218,12 +222,8 @@ void Dispatcher::release_idle_memory() {
         if (session.output.empty() && session.output.capacity() > worth_it) session.output = std::string{};
     if (state.record.capacity() > worth_it) state.record = {};
     if (state.read_bytes.capacity() > worth_it) state.read_bytes = {};
-    if (state.pending.empty()) state.pending = {};
+    if (state.pending.empty()) state.pending = std::vector<PendingSend>{};
 }
-
-void Dispatcher::set_access(std::shared_ptr<const AccessTable> table) { impl_->state.access.set(std::move(table)); }
-
-std::vector<std::string> Dispatcher::take_audit() { return impl_->state.access.take_audit(); }
 
 std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }
 

@@ -29,11 +29,6 @@ public:
         const auto at = std::lower_bound(rows_.begin(), rows_.end(), Row{code, nullptr});
         return at != rows_.end() && at->code == code ? at->handler : nullptr;
     }
-    [[nodiscard]] std::vector<std::int32_t> codes() const {
-        std::vector<std::int32_t> codes;
-        for (const Row& row : rows_) codes.push_back(row.code);
-        return codes;
-    }
 
 private:
     struct Row {
@@ -51,5 +46,6 @@ void add_pull_handlers(HandlerTable& table);    // pull.cpp
 void add_offset_handlers(HandlerTable& table);  // offsets.cpp
 void add_group_handlers(HandlerTable& table);   // groups.cpp
 void add_route_handlers(HandlerTable& table);   // route.cpp
+void add_recall_handlers(HandlerTable& table);  // recall.cpp
 
 }  // namespace hufu::broker

@@ -35,6 +35,7 @@ std::string retry_topic_of(std::string_view group) { return std::string{retry_pr
 
 std::string topic_name_fault(std::string_view topic) {
     const bool derived = is_retry_topic(topic) || is_dead_letter_topic(topic);
+    if (topic.starts_with(own_prefix)) return "topic \"" + printable(topic) + "\" is the broker's own; choose another name";
     return fault("topic", topic, derived ? derived_topic_length_max : topic_length_max);
 }
 

@@ -11,6 +11,14 @@ inline constexpr std::string_view dead_letter_prefix = "%DLQ%";
 /// The topic whose route tells a client how topics that do not exist yet would be created.
 inline constexpr std::string_view template_topic = "TBW102";
 
+/// The broker's own: never a topic of clients.
+inline constexpr std::string_view own_prefix = "rmq_sys_";
+inline constexpr std::string_view timer_topic = "rmq_sys_wheel_timer";
+inline constexpr std::string_view recall_topic = "rmq_sys_timer_recall";
+inline constexpr std::string_view timer_progress_topic = "rmq_sys_timer_progress";
+/// Where delayed messages go whose topic was deleted before they were due.
+inline constexpr std::string_view astray_topic = "%DLQ%rmq_sys_timer";
+
 inline constexpr std::size_t topic_length_max = 127;
 inline constexpr std::size_t derived_topic_length_max = 255;  // %RETRY% and %DLQ% topics
 inline constexpr std::size_t group_length_max = 120;

@@ -9,6 +9,7 @@
 
 #include "names.hpp"
 #include "state.hpp"
+#include "timer_records.hpp"
 
 namespace hufu::broker {
 namespace {
@@ -27,20 +28,10 @@ constexpr std::string_view reserved_topics[] = {"SCHEDULE_TOPIC_XXXX",
                                                 "TBW102"};
 
 /// What this broker does not do with a message.
-Refusal unsupported(const Traits& traits, bool delay_counts) {
+Refusal unsupported(const Traits& traits) {
     if (traits.prepared)
         return {ResponseCode::no_permission,
                 "this broker takes no transaction (half) messages; send through the outbox instead"};
-    for (const auto& [name, value] : {std::pair{remoting::property::timer_delay_s, traits.timer_delay_s},
-                                      std::pair{remoting::property::timer_delay_ms, traits.timer_delay_ms},
-                                      std::pair{remoting::property::timer_deliver_ms, traits.timer_deliver_ms}}) {
-        if (!value.empty())
-            return {ResponseCode::message_illegal,
-                    "property " + std::string{name} + ": this broker has no timers; use deliver_at of the outbox"};
-    }
-    if (delay_counts && !traits.delay_level.empty() && traits.delay_level != "0")
-        return {ResponseCode::message_illegal, "property DELAY=" + std::string{traits.delay_level.substr(0, 20)} +
-                                                   ": this broker has no delay levels; use deliver_at of the outbox"};
     return {};
 }
 
@@ -108,6 +99,12 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
     }
     header.queue_id = send.queue_id;
     header.queue_offset = static_cast<std::int64_t>(send.queue_offset);
+    std::string handle;
+    if (send.recall_handle) {
+        send.recall_handle->offset = send.queue_offset;
+        handle = send.recall_handle->encode();
+        header.recall_handle = handle;
+    }
     header.durability = send.durable ? remoting::durability::sync : remoting::durability::async;
     remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(ResponseCode::success),
                                    send.opaque, remoting::flag_bit::response};
@@ -138,6 +135,15 @@ void await(DispatchState& state, PendingSend send) {
     state.pending.push_back(std::move(send));
 }
 
+/// The message waits in another queue; who asked for a time may recall it.
+void note_delayed(const DispatchState& state, const remoting::Record& record, const Delay& delay, PendingSend& send) {
+    send.queue = state.timers.wheel();
+    if (!delay.any_time || is_retry_topic(record.topic)) return;
+    RecallHandle handle = recall_handle_of(state, record, delay.due_ms);
+    if (handle.unique_key.find(' ') == std::string::npos)
+        send.recall_handle = std::make_unique<RecallHandle>(std::move(handle));
+}
+
 Refusal store_one(DispatchState& state, const Request& request, const SendRequest& header, const Topic& topic,
                   remoting::Record& record, PendingSend& send) {
     Traits traits;
@@ -145,16 +151,20 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
     if (body.size() > remoting::body_bytes_max)
         return {ResponseCode::message_illegal, "the body has " + std::to_string(body.size()) + " bytes; at most " +
                                                    std::to_string(remoting::body_bytes_max) + " are allowed"};
-    const bool delay_counts = !is_dead_letter_topic(topic.name);
     if (Refusal refusal = read_properties(header.properties, traits); refusal.refused()) return refusal;
-    if (Refusal refusal = unsupported(traits, delay_counts); refusal.refused()) return refusal;
+    if (Refusal refusal = unsupported(traits); refusal.refused()) return refusal;
     if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
         return {ResponseCode::message_illegal, std::move(fault)};
     send.durable = send.durable && traits.wait;
     record.body = body;
     record.properties = header.properties;
-    const auto appended = store(state, send.queue, record, traits);
+    std::optional<Delay> delay;
+    if (asks_for_delay(traits) && !is_dead_letter_topic(topic.name)) {
+        if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;
+    }
+    const auto appended = delay ? store_delayed(state, record, traits, *delay) : store(state, send.queue, record, traits);
     if (!appended) return refusal_of(appended.error());
+    if (delay) note_delayed(state, record, *delay, send);
     send.ticket = appended->ticket;
     send.queue_offset = appended->queue_offset;
     send.log_offset = appended->log_offset;
@@ -179,7 +189,9 @@ Refusal store_batch(DispatchState& state, const Request& request, const Topic& t
         if (!*entry) break;
         Traits traits;
         if (Refusal refusal = read_properties((*entry)->properties, traits); refusal.refused()) return refusal;
-        if (Refusal refusal = unsupported(traits, true); refusal.refused()) return refusal;
+        if (Refusal refusal = unsupported(traits); refusal.refused()) return refusal;
+        if (asks_for_delay(traits))
+            return {ResponseCode::message_illegal, "a message of a batch cannot be delayed; send it by itself"};
         if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
             return {ResponseCode::message_illegal, std::move(fault)};
         waits = waits || traits.wait;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -14,11 +16,12 @@
 #include <hufu/remoting/headers.hpp>
 
 #include "client_calls.hpp"
-#include "access.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
+#include "recall_handle.hpp"
 #include "store.hpp"
+#include "timers.hpp"
 #include "topics.hpp"
 
 namespace hufu::broker {
@@ -65,6 +68,7 @@ struct PendingSend {
     std::uint64_t log_offset = 0;
     std::uint64_t bytes = 0;
     std::vector<std::uint64_t> more_log_offsets = {};  ///< of a batch: those after the first
+    std::unique_ptr<RecallHandle> recall_handle = {};  ///< of a message for later
 };
 
 /// Where a group stands in a queue.
@@ -83,7 +87,6 @@ struct Request {
     ConnectionId connection;
     const remoting::CommandView& command;
     SteadyTime now;
-    const Account* account = nullptr;  ///< who signed it; null without access control
 };
 
 /// Where the answer to a request goes that is answered later.
@@ -98,6 +101,13 @@ struct ReplyTo {
           opaque{request.command.opaque},
           serialize_type{request.command.serialize_type},
           wanted{!request.command.is_one_way()} {}
+};
+
+/// A recall that the log has taken and not settled.
+struct PendingRecall {
+    std::uint64_t ticket = 0;
+    ReplyTo to;
+    std::string unique_key;
 };
 
 class DispatchState {
@@ -186,7 +196,6 @@ public:
     MessageIdGenerator& ids;
     Clock& clock;  ///< for wall-clock times only; steady time comes in with the calls
     HandlerTable handlers;
-    AccessControl access;
 
     std::vector<Session> sessions;
     std::vector<std::uint32_t> free_slots;
@@ -209,6 +218,8 @@ public:
     std::vector<std::pair<std::string, QueueHandle>> changed_positions;
     SteadyTime positions_due = SteadyTime::max();
 
+    Timers timers;
+    std::deque<PendingRecall> recalls;  ///< in ticket order
     GroupTable groups;
     QueueLocks locks;
     ClientCalls calls;
@@ -217,7 +228,6 @@ public:
     std::int32_t next_opaque = 0;   // of requests to clients
     std::vector<std::byte> record;  // scratch: the record being stored
     std::array<char, minted_key_bytes> minted_key{};
-    std::vector<std::uint64_t> record_keys;
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;
 
@@ -236,7 +246,10 @@ public:
 
 // Called from several places.
 
-void settle_sends(DispatchState& state, const Outcome& outcome);        // send.cpp
+void settle_sends(DispatchState& state, const Outcome& outcome);    // send.cpp
+void settle_recalls(DispatchState& state, const Outcome& outcome);  // recall.cpp
+/// The handle of a delayed message that was stored as `record`; its offset is not known yet.
+RecallHandle recall_handle_of(const DispatchState& state, const remoting::Record& record, std::int64_t deliver_ms);
 void serve_grown_queues(DispatchState& state, SteadyTime now);          // pull.cpp
 void end_waits(DispatchState& state, SteadyTime now);                   // pull.cpp
 void drop_parked_pulls(DispatchState& state, ConnectionId connection);  // pull.cpp

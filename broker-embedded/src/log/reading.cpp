@@ -35,7 +35,6 @@ void Log::Impl::note_opened(SealedSegment* segment) {
         opened.erase(opened.begin());
         oldest->data.reset();
         oldest->index.reset();
-        oldest->key_file.reset();
     }
     opened.push_back(segment);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <hufu/broker/connection_id.hpp>
+#include <hufu/broker/delay_levels.hpp>
 #include <hufu/broker/log.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/ids.hpp>
@@ -17,8 +18,6 @@
 #include <hufu/remoting/record.hpp>
 
 namespace hufu::broker {
-
-class AccessTable;
 
 struct DispatcherOptions {
     std::string cluster = "DefaultCluster";
@@ -29,6 +28,10 @@ struct DispatcherOptions {
     /// Asynchronous durability: a send is answered when the log took it. A topic's attribute `flush.type` goes before it.
     bool answer_before_durable = false;
     bool mixed_message_type = false;  ///< whether a topic may declare `message.type=MIXED`
+    DelayLevels delay_levels = default_delay_levels();
+    /// How far ahead a message may be due: ten years.
+    std::chrono::milliseconds delay_max = std::chrono::days{3'653};
+    std::size_t timers_max = 10'000'000;  ///< delayed messages pending; 16 bytes of memory each
     std::size_t topics_max = 20'000;
     std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
     std::size_t members_max = 50'000;    ///< group members in all
@@ -55,11 +58,6 @@ public:
     ~Dispatcher();
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
-
-    /// From now on every request must be signed by an account of the table and be within its rights. Null: all may do all.
-    void set_access(std::shared_ptr<const AccessTable> table);
-    /// Lines for the audit log since the last call: what was refused, and what admins asked.
-    [[nodiscard]] std::vector<std::string> take_audit();
 
     ConnectionId connected(const remoting::Host& peer);
     /// Drops the connection's waiting pulls, memberships and queue locks; tells the groups that lost a member.

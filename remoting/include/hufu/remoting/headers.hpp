@@ -47,7 +47,8 @@ struct SendResponse {
     std::int32_t queue_id = 0;
     std::int64_t queue_offset = 0;  ///< of a batch: of its first message
     std::string_view transaction_id = {};
-    std::string_view durability = {};  ///< see the namespace of that name; empty: not said
+    std::string_view durability = {};     ///< see the namespace of that name; empty: not said
+    std::string_view recall_handle = {};  ///< of a message for a later time: what a recall (370) takes
 
     static Result<SendResponse> decode(const CommandView& command);
     void write(CommandWriter& writer) const;

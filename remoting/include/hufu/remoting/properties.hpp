@@ -30,6 +30,12 @@ inline constexpr std::string_view retry_topic = "RETRY_TOPIC";
 inline constexpr std::string_view timer_delay_s = "TIMER_DELAY_SEC";
 inline constexpr std::string_view timer_delay_ms = "TIMER_DELAY_MS";
 inline constexpr std::string_view timer_deliver_ms = "TIMER_DELIVER_MS";
+inline constexpr std::string_view timer_out_ms = "TIMER_OUT_MS";          ///< when it is due
+inline constexpr std::string_view timer_enqueue_ms = "TIMER_ENQUEUE_MS";  ///< when the broker took it
+inline constexpr std::string_view timer_dequeue_ms = "TIMER_DEQUEUE_MS";  ///< when it was put into its queue
+inline constexpr std::string_view real_topic = "REAL_TOPIC";
+inline constexpr std::string_view real_queue_id = "REAL_QID";
+inline constexpr std::string_view dlq_origin_topic = "DLQ_ORIGIN_TOPIC";
 }  // namespace property
 
 /// Iterates over an encoded property string without copying. Pairs without a name or without the separator are skipped;

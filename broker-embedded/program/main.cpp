@@ -47,6 +47,7 @@ int main(int count, char** arguments) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
     // A file that may not grow and a reader of our log lines that is gone are errors of calls, not reasons to die.
@@ -68,8 +69,8 @@ int main(int count, char** arguments) {
 
     std::stop_source stop;
     const std::jthread on_signal{[&] {
-        int number = 0;
-        sigwait(&signals, &number);
+        int number = SIGHUP;
+        while (sigwait(&signals, &number) == 0 && number == SIGHUP) (*server)->reload();
         stop.request_stop();
     }};
     const auto ran = (*server)->run(stop.get_token());

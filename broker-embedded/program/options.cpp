@@ -28,6 +28,8 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
         server.advertise = value;
     } else if (flag == "--unix") {
         server.unix_socket = value;
+    } else if (flag == "--acl") {
+        server.acl_file = value;
     } else if (flag == "--metrics-listen") {
         server.metrics_listen = value;
     } else if (flag == "--durability") {
@@ -88,7 +90,11 @@ const char* program_help() noexcept {
            "  --listen HOST:PORT             TCP address, e.g. 127.0.0.1:9876 (port 0: any free one)\n"
            "  --unix PATH                    Unix stream socket, beside or instead of TCP\n"
            "  --advertise IPV4:PORT          address that clients are told; default: the listening address\n"
-           "  --allow-remote                 permits --listen beyond the loopback interface (there is no access control)\n"
+           "  --acl FILE                     accounts and their rights (TOML): every request must be signed; SIGHUP reads "
+           "it "
+           "again\n"
+           "  --allow-remote                 permits --listen beyond the loopback interface without --acl, and "
+           "--metrics-listen likewise\n"
            "  --durability sync|async        when a send is answered: after fdatasync (default), or at once (a crash loses "
            "the last moments)\n"
            "  --auto-create-topics on|off    whether a send creates a missing topic (default on)\n"

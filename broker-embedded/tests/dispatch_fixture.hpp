@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <hufu/broker/dispatcher.hpp>
+#include <hufu/broker/message_keys.hpp>
 #include <hufu/remoting/bodies.hpp>
 #include <hufu/remoting/headers.hpp>
 #include <hufu/remoting/ids.hpp>
@@ -66,6 +67,7 @@ protected:
     DispatchTest() {
         log_options.segment_bytes = 16U << 20U;
         log_options.first_segment_bytes = 1U << 20U;
+        log_options.keys_of = keys_of_record;
         options.advertised = {{10, 0, 0, 1}, 10911};
     }
 

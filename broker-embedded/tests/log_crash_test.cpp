@@ -19,6 +19,19 @@ using testing::read_all;
 using testing::record_of;
 using testing::split;
 
+std::uint64_t key_of(std::string_view text) {
+    std::uint64_t hash = 0xCBF29CE484222325ULL;
+    for (const char letter : text) hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001B3ULL;
+    return hash * 0x9E3779B97F4A7C15ULL;
+}
+
+/// Each record is found by its text, and by the length of its text, which many share.
+void keys_of(std::span<const std::byte> record, std::vector<std::uint64_t>& keys) {
+    const auto text = record.subspan(log_record::bytes_min);
+    keys.push_back(key_of({reinterpret_cast<const char*>(text.data()), text.size()}));
+    keys.push_back(key_of(std::to_string(text.size() / 30)));
+}
+
 struct Attempt {
     std::uint64_t ticket = 0;
     std::size_t queue = 0;
@@ -38,6 +51,7 @@ public:
         options_.record_bytes_max = 4U << 10U;
         options_.pending_bytes_max = 32U << 10U;
         options_.chore_retry = std::chrono::milliseconds{20};
+        options_.keys_of = keys_of;
     }
 
     /// The sentence that names the broken promise, or nothing.
@@ -102,13 +116,14 @@ private:
 
     void step() {
         clock_.now_ms += static_cast<std::int64_t>(random_.below(3));
-        switch (random_.below(12)) {
+        switch (random_.below(13)) {
             case 0:
             case 1:
             case 2:
             case 3: return append();
             case 4: return put_state();
             case 5: return read();
+            case 12: return find();
             case 6:
                 if (auto* group = log_->take_group()) carried_.push_back({group, Stage::taken, std::nullopt});
                 return;
@@ -130,7 +145,10 @@ private:
         attempt.queue = queue;
         attempt.text = std::to_string(++texts_) + std::string(random_.below(random_.below(8) == 0 ? 3000 : 300), 'x');
         const auto handle = log_->open_queue("topic" + std::to_string(queue), 0);
-        const auto appended = log_->append(handle, 0, record_of(attempt.text));
+        const auto record = record_of(attempt.text);
+        std::vector<std::uint64_t> keys;
+        keys_of(record, keys);
+        const auto appended = log_->append(handle, 0, record, keys);
         if (!appended) {
             if (appended.error().disposition() != Disposition::retry)
                 broke("refusals are retryable: " + appended.error().text());
@@ -158,6 +176,61 @@ private:
             const auto known = acknowledged_.find({topic, record.offset});
             if (known == acknowledged_.end()) return broke("readers see only what is durable");
             if (known->second != record.text) return broke("a reader sees what was appended");
+        }
+    }
+
+    /// The texts behind the hits for a key. Each hit is a readable record, and they come newest first.
+    std::set<std::string> found_by(const std::string& key, bool& complete) {
+        std::set<std::string> texts;
+        const auto hits = log_->find_key({.key = key_of(key), .hits_max = 1'000'000});
+        complete = hits.segments_missing == 0;
+        std::uint64_t last = ~0ULL;
+        for (const auto log_offset : hits.log_offsets) {
+            std::vector<std::byte> bytes;
+            const auto queue = log_->read_at(log_offset, bytes);
+            if (!queue || log_offset >= last) {
+                broke("what the key index finds is a readable record, newest first");
+                return texts;
+            }
+            last = log_offset;
+            const auto record = split(bytes).front();
+            const auto topic = static_cast<std::size_t>(log_->queue_name(*queue).topic.back() - '0');
+            const auto known = acknowledged_.find({topic, record.offset});
+            if (known == acknowledged_.end() || known->second != record.text) broke("only what is durable is found");
+            texts.insert(record.text);
+        }
+        return texts;
+    }
+
+    void find() {
+        if (acknowledged_.empty()) return;
+        auto at = acknowledged_.begin();
+        std::advance(at, static_cast<std::ptrdiff_t>(random_.below(acknowledged_.size())));
+        bool complete = false;
+        const auto texts = found_by(at->second, complete);
+        if (complete && !texts.contains(at->second)) broke("what is durable is found by its key");
+        found_by(std::to_string(random_.below(12)), complete);
+        std::vector<std::byte> bytes;
+        const auto anywhere = random_.below(log_->durable_offset() + 4096);
+        if (log_->read_at(anywhere, bytes) && split(bytes).front().log_offset != anywhere)
+            broke("an offset where no record begins has none");
+    }
+
+    /// After the chores the index holds exactly what the log holds.
+    void check_keys() {
+        while (auto chore = log_->take_chore()) {
+            chore->run();
+            log_->finished(std::move(chore));
+        }
+        std::map<std::string, std::set<std::string>> by_length;
+        for (const auto& [place, text] : acknowledged_) by_length[std::to_string(text.size() / 30)].insert(text);
+        for (const auto& [length, expected] : by_length) {
+            bool complete = false;
+            const auto texts = found_by(length, complete);
+            if (broken_) return;
+            if (!complete) return broke("the key index is rebuilt by the chores");
+            for (const auto& text : expected)
+                if (!texts.contains(text)) return broke("what the log holds is found by its key");
         }
     }
 
@@ -218,6 +291,7 @@ private:
         attempts_.clear();
         states_.clear();
         era_ = 0;
+        if (!broken_ && random_.below(3) == 0) check_keys();
     }
 
     /// What was found beyond the acknowledged is what was appended in the last life, as a prefix of it.
@@ -302,7 +376,8 @@ TEST_P(LogMutant, IsSeenByTheChecks) {
 
 INSTANTIATE_TEST_SUITE_P(All, LogMutant,
                          ::testing::Values("ack_before_sync", "retry_after_failed_fsync", "torn_tail_accepted",
-                                           "read_above_durable_watermark", "offset_reused_after_power_loss"),
+                                           "read_above_durable_watermark", "offset_reused_after_power_loss",
+                                           "key_of_pending_record_found", "keys_outlive_refusal"),
                          [](const auto& mutant) { return std::string{mutant.param}; });
 
 }  // namespace

@@ -348,6 +348,23 @@ private:
     Config config_;
 };
 
+Result<std::vector<std::string>> config_tables(const ConfigSources& sources, std::string_view table) {
+    auto text = sources.file_text ? Result<std::string>{*sources.file_text} : read_text(sources.file);
+    if (!text) return text.error();
+    std::vector<std::string> names;
+    try {
+        const toml::table whole = toml::parse(*text, sources.file);
+        const auto* found = whole[table].as_table();
+        if (found == nullptr) return names;
+        for (const auto& [name, node] : *found)
+            if (node.is_table()) names.emplace_back(name.str());
+    } catch (const toml::parse_error& failure) {
+        return refuse(sources.file + ":" + std::to_string(failure.source().begin.line) +
+                      ": not valid TOML: " + std::string{failure.description()});
+    }
+    return names;
+}
+
 std::map<std::string, std::string> environment(std::string_view prefix) {
     std::map<std::string, std::string> found;
     for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include <hufu/broker/message_keys.hpp>
 #include <hufu/remoting/checksum.hpp>
 #include <hufu/remoting/record.hpp>
 
@@ -13,6 +14,7 @@ namespace {
 
 broker::LogOptions small_log() {
     broker::LogOptions options;
+    options.keys_of = broker::keys_of_record;
     options.segment_bytes = 32 << 10;
     options.first_segment_bytes = 16 << 10;
     options.record_bytes_max = 4 << 10;

@@ -13,6 +13,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       options{std::move(options_in)},
       ids{ids_in},
       clock{clock_in},
+      access{metrics},
       timers{log_in, metrics},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
       bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
@@ -143,7 +144,8 @@ Result<void> Dispatcher::receive(ConnectionId connection, const remoting::Frame&
         return {};
     }
     state.requests.add();
-    const Request request{connection, command, now};
+    Request request{connection, command, now};
+    if (!admit(state, request)) return {};
     if (const Handler handler = state.handlers.find(command.code); handler != nullptr) {
         handler(state, request);
     } else {
@@ -224,6 +226,10 @@ void Dispatcher::release_idle_memory() {
     if (state.read_bytes.capacity() > worth_it) state.read_bytes = {};
     if (state.pending.empty()) state.pending = std::vector<PendingSend>{};
 }
+
+void Dispatcher::set_access(std::shared_ptr<const AccessTable> table) { impl_->state.access.set(std::move(table)); }
+
+std::vector<std::string> Dispatcher::take_audit() { return impl_->state.access.take_audit(); }
 
 std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }
 

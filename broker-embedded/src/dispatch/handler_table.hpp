@@ -29,6 +29,11 @@ public:
         const auto at = std::lower_bound(rows_.begin(), rows_.end(), Row{code, nullptr});
         return at != rows_.end() && at->code == code ? at->handler : nullptr;
     }
+    [[nodiscard]] std::vector<std::int32_t> codes() const {
+        std::vector<std::int32_t> codes;
+        for (const Row& row : rows_) codes.push_back(row.code);
+        return codes;
+    }
 
 private:
     struct Row {

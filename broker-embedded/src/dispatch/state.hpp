@@ -16,6 +16,7 @@
 #include <hufu/remoting/headers.hpp>
 
 #include "client_calls.hpp"
+#include "access.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "queue_locks.hpp"
@@ -87,6 +88,7 @@ struct Request {
     ConnectionId connection;
     const remoting::CommandView& command;
     SteadyTime now;
+    const Account* account = nullptr;  ///< who signed it; null without access control
 };
 
 /// Where the answer to a request goes that is answered later.
@@ -196,6 +198,7 @@ public:
     MessageIdGenerator& ids;
     Clock& clock;  ///< for wall-clock times only; steady time comes in with the calls
     HandlerTable handlers;
+    AccessControl access;
 
     std::vector<Session> sessions;
     std::vector<std::uint32_t> free_slots;
@@ -228,6 +231,7 @@ public:
     std::int32_t next_opaque = 0;   // of requests to clients
     std::vector<std::byte> record;  // scratch: the record being stored
     std::array<char, minted_key_bytes> minted_key{};
+    std::vector<std::uint64_t> record_keys;
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <hufu/broker/message_keys.hpp>
 #include <hufu/remoting/checksum.hpp>
 #include <hufu/remoting/command.hpp>
 #include <hufu/remoting/ids.hpp>
@@ -94,14 +95,19 @@ Refusal read_properties(std::string_view encoded, Traits& traits) {
 Result<Appended> store(DispatchState& state, QueueHandle queue, remoting::Record& record, const Traits& traits,
                        const StoreOptions& options) {
     record.more_properties = {};
-    if (traits.unique_key.empty())
+    std::string_view unique_key = traits.unique_key;
+    if (unique_key.empty()) {
         record.more_properties = mint_unique_key(state.minted_key, record.properties, state.ids.next());
+        unique_key = record.more_properties.substr(record.more_properties.size() - 1 - remoting::unique_key_size,
+                                                   remoting::unique_key_size);
+    }
+    hash_keys(record.topic, unique_key, traits.keys, state.record_keys);
     if (!options.has_body_crc) record.body_crc = remoting::body_checksum(record.body);
     const std::size_t size = remoting::record_size(record);
     if (state.record.size() < size) state.record.resize(size);
     remoting::encode_record(state.record, record);
     const std::int64_t tags_code = options.tags_code ? *options.tags_code : remoting::tags_code(traits.tags);
-    return state.log.append(queue, tags_code, std::span<const std::byte>{state.record}.first(size));
+    return state.log.append(queue, tags_code, std::span<const std::byte>{state.record}.first(size), state.record_keys);
 }
 
 }  // namespace hufu::broker

@@ -60,6 +60,7 @@ void Log::Impl::open_group() {
 void Log::Impl::close_group() {
     reserved_bytes = reserved_records = 0;
     if (!open) return;
+    active.keys.add_mark(open->log_offset - active.base);
     write_position = open->end();
     pending_bytes += open->bytes();
     closed.push_back(std::move(open));
@@ -116,9 +117,10 @@ Result<void> Log::Impl::make_room(std::uint64_t bytes, std::uint64_t records) {
     }
     reserved_bytes = reserved_records = 0;
     if (refusing) return *refusing;
-    if (pending_bytes + (open ? open->bytes() : 0) + bytes > options.pending_bytes_max) {
+    const auto waiting = pending_bytes + (open ? open->bytes() : 0);
+    if (waiting + bytes > options.pending_bytes_max) {
         return Error{ErrorCode::busy, Disposition::retry,
-                     "the log has " + std::to_string(pending_bytes) + " bytes waiting for the disk; try again in a moment"};
+                     "the log has " + std::to_string(waiting) + " bytes waiting for the disk; try again in a moment"};
     }
     if (open && open->record_bytes + bytes > group_bytes_max) close_group();
     if (!open_fits(bytes, records)) {
@@ -182,7 +184,8 @@ Result<std::uint64_t> Log::Impl::append_system(RecordKind kind, std::string_view
     return last_ticket;
 }
 
-Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts) {
+Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts,
+                             std::span<const std::uint64_t> keys) {
     auto& log = *impl_;
     HUFU_ASSERT(handle.value < log.queues.size());
     std::size_t size = 0;
@@ -214,11 +217,13 @@ Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::sp
     log.finish_record(record);
     queue.active.push_back({static_cast<std::uint32_t>(appended.log_offset - log.active.base),
                             static_cast<std::uint32_t>(size), log.open->table.back().crc, 0, tags_code});
+    if (log.options.keys_of) log.note_keys(appended.log_offset - log.active.base, keys, appended.stored_at_ms);
     return appended;
 }
 
-Result<Appended> Log::append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record) {
-    return append(queue, tags_code, std::span<const std::span<const std::byte>>{&record, 1});
+Result<Appended> Log::append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record,
+                             std::span<const std::uint64_t> keys) {
+    return append(queue, tags_code, std::span<const std::span<const std::byte>>{&record, 1}, keys);
 }
 
 // Groups on their way.
@@ -336,10 +341,12 @@ Outcome Log::Impl::refuse_all(const Error& error) {
             if (run.count == 0) queue.runs.pop_back();
         }
     }
+    if (active.established && !mutant_active("keys_outlive_refusal")) active.keys.cut(durable - active.base);
     if (!active.established) {
         if (!sealed.empty() && sealed.back()->end > durable) {
             sealed.back()->end = durable;
             sealed.back()->memory->end = durable;
+            if (sealed.back()->key_memory) sealed.back()->key_memory->cut(durable - sealed.back()->base);
         }
         if (active.file) unwanted.push_back(segment_name(active.base));
         active.file.reset();

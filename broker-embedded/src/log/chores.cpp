@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <hufu/broker/log_record.hpp>
+
 #include "log/scan.hpp"
 
 namespace hufu::broker {
@@ -33,6 +35,39 @@ Result<std::shared_ptr<File>> PrepareChore::prepare() {
     }
     if (auto synced = directory_.sync(); !synced) return synced.error();
     return file;
+}
+
+void KeysChore::run() {
+    if (keys_ != nullptr) {
+        result = write_keys(directory_, segment_, *keys_);
+        return;
+    }
+    auto rebuilt = rebuild();
+    result = rebuilt ? write_keys(directory_, segment_, std::move(*rebuilt)) : Result<void>{rebuilt.error()};
+}
+
+Result<SegmentKeys> KeysChore::rebuild() {
+    SegmentKeys keys;
+    std::vector<std::uint64_t> of_record;
+    const auto visit = [&](const GroupHeader& group, const ScannedRecord& record) {
+        keys.add_mark(group.log_offset - segment_.base);
+        if (record.entry.kind != static_cast<std::uint32_t>(RecordKind::message) || !record.intact ||
+            record.bytes.size() < log_record::bytes_min)
+            return;
+        of_record.clear();
+        keys_of_(record.bytes, of_record);
+        const auto stored_ms = log_record::load_u64(record.bytes.data() + log_record::store_timestamp_at(record.bytes));
+        for (const auto key : of_record)
+            keys.entries.push_back({key, static_cast<std::uint32_t>(record.log_offset - segment_.base),
+                                    static_cast<std::uint32_t>(stored_ms / 1000)});
+    };
+    auto file = directory_.open(segment_name(segment_.base), OpenMode::read_only);
+    if (!file) return file.error();
+    const Scan scan{.base = segment_.base, .from = segment_.base, .limit = segment_.end, .trusted_to = segment_.end};
+    // Damage is told by those who read the records.
+    if (auto scanned = scan_segment(**file, scan, visit, [](std::uint64_t, std::uint64_t) {}); !scanned)
+        return scanned.error();
+    return keys;
 }
 
 void ReadBackChore::run() {

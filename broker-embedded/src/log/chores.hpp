@@ -8,6 +8,7 @@
 #include <hufu/broker/log.hpp>
 
 #include "log/index.hpp"
+#include "log/keys.hpp"
 
 namespace hufu::broker {
 
@@ -42,6 +43,25 @@ public:
 private:
     Directory& directory_;
     std::shared_ptr<const SealedIndex> index_;
+};
+
+/// Writes the keys file of a sealed segment, from memory or, without `keys`, from the segment itself.
+class KeysChore final : public LogChore {
+public:
+    KeysChore(Directory& directory, const SegmentSpan& segment, std::shared_ptr<const SegmentKeys> keys,
+              const KeyExtractor& keys_of)
+        : directory_{directory}, segment_{segment}, keys_{std::move(keys)}, keys_of_{keys_of} {}
+    void run() override;
+
+    [[nodiscard]] std::uint64_t base() const noexcept { return segment_.base; }
+    Result<void> result;
+
+private:
+    Result<SegmentKeys> rebuild();
+    Directory& directory_;
+    SegmentSpan segment_;
+    std::shared_ptr<const SegmentKeys> keys_;
+    const KeyExtractor& keys_of_;
 };
 
 /// After a failed write or sync: checks on the disk, not in the page cache, that what was called durable is there.

@@ -152,6 +152,7 @@ std::string numbered(std::uint64_t base, std::string_view suffix) {
 
 std::string segment_name(std::uint64_t base) { return numbered(base, ".log"); }
 std::string index_name(std::uint64_t base) { return numbered(base, ".index"); }
+std::string keys_name(std::uint64_t base) { return numbered(base, ".keys"); }
 
 std::optional<std::uint64_t> base_of(std::string_view name, std::string_view suffix) {
     if (name.size() != 20 + suffix.size() || !name.ends_with(suffix)) return std::nullopt;

@@ -7,6 +7,7 @@
 // The first group of a segment holds one snapshot record.
 //
 // Index "<20 digits>.index", derived: IndexHeader | IndexRun per queue | IndexEntry per record, grouped by queue.
+// Key index "<20 digits>.keys", derived: see keys.hpp.
 #pragma once
 
 #include <cstddef>
@@ -123,6 +124,7 @@ struct Snapshot {
 
 [[nodiscard]] std::string segment_name(std::uint64_t base);
 [[nodiscard]] std::string index_name(std::uint64_t base);
+[[nodiscard]] std::string keys_name(std::uint64_t base);
 /// The base in "<20 digits><suffix>", or nothing.
 [[nodiscard]] std::optional<std::uint64_t> base_of(std::string_view name, std::string_view suffix);
 

@@ -15,6 +15,7 @@
 #include "log/format.hpp"
 #include "log/group.hpp"
 #include "log/index.hpp"
+#include "log/keys.hpp"
 #include "log/scan.hpp"
 
 namespace hufu::broker {
@@ -24,10 +25,14 @@ struct SealedSegment {
     std::uint64_t base = 0;
     std::uint64_t end = 0;
     std::uint64_t newest_ms = 0;
-    std::shared_ptr<File> data;           ///< opened when first read
-    std::unique_ptr<File> index;          ///< opened when first read
-    std::shared_ptr<SealedIndex> memory;  ///< set until the index file is written
-    bool rebuilt = false;                 ///< its index was made anew from the log in this run
+    std::shared_ptr<File> data;               ///< opened when first read
+    std::unique_ptr<File> index;              ///< opened when first read
+    std::shared_ptr<SealedIndex> memory;      ///< set until the index file is written
+    bool rebuilt = false;                     ///< its index was made anew from the log in this run
+    std::shared_ptr<SegmentKeys> key_memory;  ///< set until the keys file is written
+    std::unique_ptr<KeyFile> key_file;        ///< opened when first read
+    std::uint32_t key_attempts = 0;           ///< so often a rebuild of its keys failed
+    bool keys_missing = false;                ///< neither in memory nor in a file that verifies: to be rebuilt
 };
 
 /// The part of a queue that stands in one sealed segment.
@@ -61,9 +66,10 @@ struct Queue {
 struct ActiveSegment {
     std::uint64_t base = 0;
     std::uint64_t capacity = 0;
-    std::shared_ptr<File> file;
+    std::shared_ptr<File> file = {};
     bool established = false;  ///< its snapshot is durable, so a recovery would find it
     std::shared_ptr<SyncGate> gate = std::make_shared<SyncGate>();
+    SegmentKeys keys = {};
     [[nodiscard]] std::uint64_t limit() const noexcept { return base + capacity; }
 };
 
@@ -113,6 +119,15 @@ struct Log::Impl {
     Outcome refuse_all(const Error& error);
     void reopen_if_ready();
     void forget_memory(SealedSegment& segment);
+
+    // lookup.cpp
+    void note_keys(std::uint64_t position, std::span<const std::uint64_t> keys, std::uint64_t stored_ms);
+    Result<KeyFile*> key_file(SealedSegment& segment);
+    void lose_keys(SealedSegment& segment, const Error& error);
+    std::unique_ptr<LogChore> take_key_chore();
+    void finish_key_chore(KeysChore& chore);
+    Result<QueueHandle> read_in_group(const File& file, const SegmentSpan& segment, std::uint64_t from,
+                                      std::uint64_t log_offset, std::vector<std::byte>& out);
 
     // reading.cpp
     struct Located {
@@ -179,6 +194,7 @@ struct Log::Impl {
     std::optional<SteadyTime> retry_at;
 
     std::vector<IndexEntry> entry_buffer;
+    std::vector<std::uint64_t> key_buffer;
 };
 
 }  // namespace hufu::broker

@@ -35,6 +35,7 @@ void Log::Impl::note_opened(SealedSegment* segment) {
         opened.erase(opened.begin());
         oldest->data.reset();
         oldest->index.reset();
+        oldest->key_file.reset();
     }
     opened.push_back(segment);
 }

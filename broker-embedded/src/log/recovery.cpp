@@ -48,6 +48,8 @@ Result<void> Log::Impl::recover() {
     }
     if (*replayed) {
         if (auto loaded = load_sealed(bases); !loaded) return loaded;
+        for (const auto& segment : sealed)
+            segment->keys_missing = !std::binary_search(names->begin(), names->end(), keys_name(segment->base));
     }
     if (auto removed = remove_strangers(*names); !removed) return removed;
     return *replayed ? begin_epoch() : create_first_segment();
@@ -68,7 +70,7 @@ Result<bool> Log::Impl::replay_newest(const std::vector<std::uint64_t>& bases) {
 
         bool begun = false;
         bool bad_beginning = false;
-        const auto visit = [&](const GroupHeader&, const ScannedRecord& record) {
+        const auto visit = [&](const GroupHeader& group, const ScannedRecord& record) {
             if (!begun && !bad_beginning) {
                 auto snapshot = record.intact && record.entry.kind == static_cast<std::uint32_t>(RecordKind::snapshot)
                                     ? decode_snapshot(text_of(record.bytes))
@@ -76,12 +78,13 @@ Result<bool> Log::Impl::replay_newest(const std::vector<std::uint64_t>& bases) {
                 bad_beginning = !snapshot;
                 begun = snapshot.has_value();
                 if (begun) {
-                    active = ActiveSegment{*base, snapshot->capacity, file, true};
+                    active = ActiveSegment{.base = *base, .capacity = snapshot->capacity, .file = file, .established = true};
                     restore(*snapshot);
                 }
             } else if (begun) {
                 apply(record);
             }
+            if (begun) active.keys.add_mark(group.log_offset - *base);
             ++recovered.replayed_records;
         };
         const auto lost = [&](std::uint64_t log_offset, std::uint64_t bytes) {
@@ -166,6 +169,11 @@ void Log::Impl::apply(const ScannedRecord& record) {
             queue.next = offset + 1;
             const auto at = log_record::store_timestamp_at(record.bytes);
             last_stored_ms = std::max(last_stored_ms, log_record::load_u64(record.bytes.data() + at));
+            if (options.keys_of) {
+                key_buffer.clear();
+                options.keys_of(record.bytes, key_buffer);
+                note_keys(record.log_offset - active.base, key_buffer, last_stored_ms);
+            }
             return;
         }
         case RecordKind::state_put: {
@@ -236,9 +244,11 @@ Result<void> Log::Impl::remove_strangers(const std::vector<std::string>& names) 
             return std::any_of(sealed.begin(), sealed.end(), [&](const auto& segment) { return segment->base == base; });
         };
         const auto data = base_of(name, ".log");
-        const auto index = base_of(name, ".index");
+        auto index = base_of(name, ".index");
+        if (!index) index = base_of(name, ".keys");
         const bool stranger = (data && !is_kept(*data) && !(active.file && *data == active.base)) ||
-                              (index && !is_kept(*index)) || base_of(name, ".index.tmp").has_value();
+                              (index && !is_kept(*index)) || base_of(name, ".index.tmp").has_value() ||
+                              base_of(name, ".keys.tmp").has_value();
         if (!stranger) continue;
         if (auto removed = directory.remove(name); !removed) return removed;
         removed_any = true;

@@ -112,6 +112,24 @@ void visit_records(const Group& group, const RecordVisitor& visit) {
 
 }  // namespace
 
+Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std::uint64_t at, GroupTable& table) {
+    auto& header = table.header;
+    auto count = file.read_at(at - segment.base, std::as_writable_bytes(std::span{&header, 1}));
+    if (!count) return count.error();
+    if (*count != sizeof header || header.magic != group_magic || header.log_offset != at ||
+        header.version != format_version)
+        return false;
+    const auto room = segment.end - at;
+    if (header.record_bytes % 8 != 0 || header.record_bytes > room || header.records > room / sizeof(TableEntry) ||
+        group_bytes(header.record_bytes, header.records) > room)
+        return false;
+    table.entries.resize(header.records);
+    const auto into = std::as_writable_bytes(std::span{table.entries});
+    count = file.read_at(at - segment.base + sizeof header + header.record_bytes, into);
+    if (!count) return count.error();
+    return *count == into.size() && header.crc == group_crc(header, table.entries);
+}
+
 Result<ScanResult> scan_segment(const File& file, const Scan& scan, const RecordVisitor& visit,
                                 const DamageVisitor& damaged) {
     Window window{file, scan};

@@ -58,13 +58,15 @@ void Log::Impl::seal_active(std::uint64_t end) {
         queue.active = {};
         queue.active_first = queue.next;
     }
+    if (options.keys_of) segment->key_memory = std::make_shared<SegmentKeys>(std::move(active.keys));
+    active.keys = {};
     note_opened(segment.get());
     sealed.push_back(std::move(segment));
 }
 
 void Log::Impl::begin_segment() {
     auto& planned = plan_next();
-    active = ActiveSegment{planned.base, planned.capacity, nullptr, false};
+    active = ActiveSegment{.base = planned.base, .capacity = planned.capacity};
     write_position = active.base;
     for (auto& queue : queues) queue.announced = true;  // by the snapshot
     open_group();
@@ -124,6 +126,7 @@ std::unique_ptr<LogChore> Log::take_chore() {
                 break;
             }
         }
+        if (!chore) chore = log.take_key_chore();
     }
     log.chore_out = chore != nullptr;
     return chore;
@@ -173,6 +176,9 @@ Outcome Log::finished(std::unique_ptr<LogChore> chore) {
                 log.forget_memory(**found);
             }
         }
+    } else if (auto* keys = dynamic_cast<KeysChore*>(chore.get())) {
+        if (!keys->result) later();
+        log.finish_key_chore(*keys);
     } else if (auto* remove = dynamic_cast<RemoveChore*>(chore.get()); remove != nullptr && !remove->result) {
         later();
         log.unwanted.insert(log.unwanted.end(), remove->names.begin(), remove->names.end());
@@ -221,6 +227,7 @@ std::size_t Log::drop_segments(std::uint64_t bytes_max, std::optional<SystemTime
         auto* segment = log.sealed.front().get();
         log.unwanted_later.push_back(segment_name(segment->base));
         log.unwanted_later.push_back(index_name(segment->base));
+        log.unwanted_later.push_back(keys_name(segment->base));
         for (auto& queue : log.queues) {
             std::erase_if(queue.runs, [segment](const SealedRun& run) { return run.segment == segment; });
         }

@@ -14,11 +14,13 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <hufu/broker/dispatcher.hpp>
+#include <hufu/broker/message_keys.hpp>
 #include <hufu/broker/log_writer.hpp>
 #include <hufu/core/file.hpp>
 #include <hufu/core/ids.hpp>
 
 #include "connection.hpp"
+#include "dispatch/access_table.hpp"
 #include "metrics_http.hpp"
 #include "sockets.hpp"
 
@@ -41,6 +43,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
 
 LogOptions log_options(const DispatcherOptions& dispatcher) {
     LogOptions options;
+    options.keys_of = keys_of_record;
     // Frames stop being taken at unsettled_bytes_max, so the largest message always finds room above it.
     options.pending_bytes_max = dispatcher.unsettled_bytes_max + 2 * options.record_bytes_max;
     return options;
@@ -85,6 +88,8 @@ struct Server::Impl final : ConnectionOwner {
     void sweep(SteadyTime time);
     void wait_accept(boost::asio::posix::stream_descriptor& listening);
     void log_alarms();
+    Result<void> load_access();
+    void reload_access();
     void stop_serving();
 
     const ServerOptions options;
@@ -124,7 +129,7 @@ Result<void> Server::Impl::open() {
     // The port is taken before the folder is touched, and known before the first record carries it.
     std::optional<Listener> tcp;
     if (!options.listen.empty()) {
-        auto bound = bind_tcp("--listen", options.listen, options.allow_remote);
+        auto bound = bind_tcp("--listen", options.listen, options.allow_remote || !options.acl_file.empty(), "--acl FILE");
         if (!bound) return bound.error();
         tcp = std::move(*bound);
         tcp_address = tcp->address;
@@ -137,7 +142,7 @@ Result<void> Server::Impl::open() {
     }
     std::optional<Listener> metrics_listener;
     if (!options.metrics_listen.empty()) {
-        auto bound = bind_tcp("--metrics-listen", options.metrics_listen, options.allow_remote);
+        auto bound = bind_tcp("--metrics-listen", options.metrics_listen, options.allow_remote, {});
         if (!bound) return bound.error();
         metrics_listener = std::move(*bound);
     }
@@ -150,6 +155,7 @@ Result<void> Server::Impl::open() {
     if (!recovered) return recovered.error();
     log = std::move(*recovered);
     dispatcher = std::make_unique<Dispatcher>(*log, dispatch, ids, metrics, clock);
+    if (auto loaded = load_access(); !loaded) return loaded;
 
     std::optional<Listener> local;
     if (!options.unix_socket.empty()) {
@@ -307,6 +313,26 @@ void Server::Impl::log_alarms() {
         }
     }
     for (const std::string& alarm : dispatcher->take_alarms()) logger.warning("alarm", {{"what", alarm}});
+    for (const std::string& line : dispatcher->take_audit()) logger.warning("access", {{"what", line}});
+}
+
+Result<void> Server::Impl::load_access() {
+    if (options.acl_file.empty()) return {};
+    ConfigSources sources;
+    sources.file = options.acl_file;
+    auto table = AccessTable::load(sources);
+    if (!table) return table.error();
+    logger.info("access control is on", {{"file", options.acl_file}, {"accounts", table->size()}});
+    if (others_may_read(options.acl_file))
+        logger.warning("other users can read the secrets in the access file: chmod 600 it", {{"file", options.acl_file}});
+    dispatcher->set_access(std::make_shared<const AccessTable>(std::move(*table)));
+    return {};
+}
+
+void Server::Impl::reload_access() {
+    if (auto loaded = load_access(); !loaded)
+        logger.error("the access file is wrong; the accounts read before stay in force",
+                     {{"reason", loaded.error().text()}});
 }
 
 void Server::Impl::stop_serving() {
@@ -346,6 +372,10 @@ Server::~Server() = default;
 Result<void> Server::run(std::stop_token stop) {
     impl_->serve(std::move(stop));
     return {};
+}
+
+void Server::reload() {
+    boost::asio::post(impl_->io, [impl = impl_.get()] { impl->reload_access(); });
 }
 
 const std::string& Server::tcp_address() const noexcept { return impl_->tcp_address; }

@@ -50,7 +50,12 @@ remoting::Host host_of(const sockaddr_storage& address) noexcept {
         std::memcpy(&v6, &address, sizeof v6);
         host.port = ntohs(v6.sin6_port);
         // Records hold IPv4 hosts only (some clients cannot read others); a mapped address is one.
-        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) std::memcpy(host.ip.data(), v6.sin6_addr.s6_addr + 12, host.ip.size());
+        // Any other must not pass for a local one.
+        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+            std::memcpy(host.ip.data(), v6.sin6_addr.s6_addr + 12, host.ip.size());
+        } else if (!IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr)) {
+            host.ip = {};
+        }
     }
     return host;
 }
@@ -115,7 +120,7 @@ std::string to_string(const remoting::Host& host) {
     return std::string{text} + ":" + std::to_string(host.port);
 }
 
-Result<Listener> bind_tcp(std::string_view flag, const std::string& text, bool allow_remote) {
+Result<Listener> bind_tcp(std::string_view flag, const std::string& text, bool allow_remote, std::string_view instead) {
     const auto wanted = parse_host_port(flag, text);
     if (!wanted) return wanted.error();
     addrinfo hints{};
@@ -128,11 +133,11 @@ Result<Listener> bind_tcp(std::string_view flag, const std::string& text, bool a
         return refuse(std::string{flag} + " \"" + text + "\": " + ::gai_strerror(fault));
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
     if (!is_loopback(addresses->ai_addr) && !allow_remote)
-        return Error{
-            ErrorCode::permission, Disposition::reject,
-            std::string{flag} + " \"" + text +
-                "\" can be reached from other machines, and this broker has no access control; listen on 127.0.0.1, "
-                "or add --allow-remote if the network is trusted"};
+        return Error{ErrorCode::permission, Disposition::reject,
+                     std::string{flag} + " \"" + text +
+                         "\" can be reached from other machines, and nothing checks who asks; listen on 127.0.0.1, " +
+                         (instead.empty() ? std::string{} : "name the accounts with " + std::string{instead} + ", ") +
+                         "or add --allow-remote if the network is trusted"};
 
     Listener listener;
     listener.socket = Descriptor{::socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
@@ -200,6 +205,11 @@ Accepted accept_on(int listening) noexcept {
         ::setsockopt(number, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     }
     return accepted;
+}
+
+bool others_may_read(const std::string& path) noexcept {
+    struct stat status {};
+    return ::stat(path.c_str(), &status) == 0 && (status.st_mode & S_IROTH) != 0;
 }
 
 }  // namespace hufu::broker

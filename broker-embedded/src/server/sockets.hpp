@@ -44,8 +44,9 @@ struct Listener {
 };
 
 /// Binds without listening, so that the port is known before the log is open. Refuses other than loopback addresses
-/// unless `allow_remote`. `busy` when the port is taken.
-[[nodiscard]] Result<Listener> bind_tcp(std::string_view flag, const std::string& address, bool allow_remote);
+/// unless `allow_remote`; the error then also offers `instead`, when there is such a way. `busy` when the port is taken.
+[[nodiscard]] Result<Listener> bind_tcp(std::string_view flag, const std::string& address, bool allow_remote,
+                                        std::string_view instead);
 /// Binds a Unix socket; removes one that nobody listens on any more. `busy` when somebody does.
 [[nodiscard]] Result<Listener> bind_unix(const std::string& path);
 [[nodiscard]] Result<void> start_listening(const Listener& listener);
@@ -53,10 +54,13 @@ struct Listener {
 /// What `accept` saw.
 struct Accepted {
     Descriptor socket;       ///< -1: nobody waits
-    remoting::Host peer;     ///< 127.0.0.1 for Unix and IPv6 peers
+    remoting::Host peer;     ///< 127.0.0.1 for peers on this machine, 0.0.0.0 for those with an IPv6 address only
     bool exhausted = false;  ///< out of descriptors or memory: try again later
 };
 /// Non-blocking, close-on-exec, TCP_NODELAY and keep-alive set.
 [[nodiscard]] Accepted accept_on(int listening) noexcept;
+
+/// Whether users besides the owner and his group may read the file.
+[[nodiscard]] bool others_may_read(const std::string& path) noexcept;
 
 }  // namespace hufu::broker

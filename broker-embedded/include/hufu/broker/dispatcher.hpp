@@ -19,6 +19,8 @@
 
 namespace hufu::broker {
 
+class AccessTable;
+
 struct DispatcherOptions {
     std::string cluster = "DefaultCluster";
     std::string broker_name = "hufu";
@@ -58,6 +60,11 @@ public:
     ~Dispatcher();
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
+
+    /// From now on every request must be signed by an account of the table and be within its rights. Null: all may do all.
+    void set_access(std::shared_ptr<const AccessTable> table);
+    /// Lines for the audit log since the last call: what was refused, and what admins asked.
+    [[nodiscard]] std::vector<std::string> take_audit();
 
     ConnectionId connected(const remoting::Host& peer);
     /// Drops the connection's waiting pulls, memberships and queue locks; tells the groups that lost a member.

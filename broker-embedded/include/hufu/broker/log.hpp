@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +19,9 @@
 
 namespace hufu::broker {
 
+/// Appends the keys by which a stored record shall be found to `keys`: the same ones it was appended with.
+using KeyExtractor = std::function<void(std::span<const std::byte> record, std::vector<std::uint64_t>& keys)>;
+
 struct LogOptions {
     std::uint64_t segment_bytes = 64ULL << 20U;       ///< size of one file of the log
     std::uint64_t first_segment_bytes = 4ULL << 20U;  ///< size of the first one, so that a new store starts at once
@@ -25,6 +29,7 @@ struct LogOptions {
     std::uint64_t pending_bytes_max = 8ULL << 20U;  ///< what may wait for the disk; then appends are refused with `busy`
     std::uint32_t groups_in_flight_max = 2;
     std::chrono::milliseconds chore_retry{200};  ///< wait before a failed background step is tried again
+    KeyExtractor keys_of = {};                   ///< to rebuild the key index from records; empty: none is kept
 };
 
 /// Names one queue (topic and number) for the life of the Log object.
@@ -84,6 +89,19 @@ struct QueueEntry {
 using TagFilter = std::function<bool(std::int64_t tags_code)>;
 
 enum class TimeBoundary : std::uint8_t { lower, upper };
+
+/// What to look for in the key index.
+struct KeyQuery {
+    std::uint64_t key = 0;
+    std::uint64_t from_ms = 0;  ///< stored at or after
+    std::uint64_t to_ms = std::numeric_limits<std::uint64_t>::max();
+    std::size_t hits_max = 64;
+};
+
+struct KeyHits {
+    std::vector<std::uint64_t> log_offsets;  ///< newest first
+    std::size_t segments_missing = 0;        ///< their key index is still being rebuilt: what they hold was not found
+};
 
 /// A part of the log whose bytes do not match their checksum. It is never served.
 struct Damage {
@@ -158,8 +176,11 @@ public:
     /// pending group and writes queueOffset, physicalOffset and storeTimestamp into the copy.
     /// Errors: `busy` (retry; the disk is behind), `out_of_space` (retry), `fenced` (retry; after a failed sync),
     /// `too_large`, `invalid_argument` (reject). Nothing is left behind by an error.
-    Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts);
-    Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record);
+    /// `keys`: what the record can be found by (`find_key`); hashes, spread evenly, the same ones `keys_of` gives.
+    Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts,
+                            std::span<const std::uint64_t> keys = {});
+    Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record,
+                            std::span<const std::uint64_t> keys = {});
 
     /// Makes sure that the next appends and state changes, up to `records` of them with `bytes` in all, share one group:
     /// after a crash all of them are there, or none. No group may be taken in between. The same errors as `append`.
@@ -222,6 +243,13 @@ public:
     std::uint64_t offset_at(QueueHandle queue, SystemTime time, TimeBoundary boundary);
     /// When the record was stored (milliseconds since 1970 UTC); `not_found` outside of what is readable.
     Result<std::uint64_t> stored_at_ms(QueueHandle queue, std::uint64_t offset);
+
+    /// Where readable records with this key stand, newest first. Another record may share a hash, and times count in
+    /// seconds: look at each record.
+    KeyHits find_key(const KeyQuery& query);
+    /// Appends the message that begins at `log_offset` to `out`. `not_found` when none does, or none that is readable:
+    /// any number may be asked for. `corrupt` when it does not match its checksum.
+    Result<QueueHandle> read_at(std::uint64_t log_offset, std::vector<std::byte>& out);
 
     // Retention.
 

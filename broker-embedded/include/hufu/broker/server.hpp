@@ -26,7 +26,8 @@ struct ServerOptions {
     std::string listen = {};       ///< "host:port" (port 0: any free one), empty: no TCP
     std::string unix_socket = {};  ///< path of a Unix stream socket, empty: none
     std::string advertise = {};    ///< "IPv4:port" that clients are told, empty: what it listens on
-    bool allow_remote = false;     ///< without it, listening beyond the loopback interface is refused
+    std::string acl_file = {};     ///< accounts and their rights (TOML); empty: everybody may do everything
+    bool allow_remote = false;     ///< permits listening beyond the loopback interface without `acl_file`
     Durability durability = Durability::sync;
     bool auto_create_topics = true;    ///< a send to a missing topic makes it
     std::uint32_t default_queues = 8;  ///< queues of topics made by a send
@@ -52,6 +53,9 @@ public:
     /// Serves until `stop`, then answers what was accepted, stores consumer positions and closes. An error means that
     /// the log had to be given up.
     Result<void> run(std::stop_token stop);
+
+    /// Reads `acl_file` again. A file that is wrong changes nothing and is reported. From any thread, while `run` runs.
+    void reload();
 
     /// "host:port" in effect, empty without TCP.
     [[nodiscard]] const std::string& tcp_address() const noexcept;

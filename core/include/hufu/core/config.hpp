@@ -88,6 +88,10 @@ struct ConfigSources {
     std::vector<std::string> flags = {};
 };
 
+/// The names of the tables inside `table` of the file, for schemas whose keys are named there ([account.NAME]). Empty when
+/// the file has no such table. Errors as `Config::load`'s.
+[[nodiscard]] Result<std::vector<std::string>> config_tables(const ConfigSources& sources, std::string_view table);
+
 /// The process's variables whose names begin with `prefix`.
 [[nodiscard]] std::map<std::string, std::string> environment(std::string_view prefix);
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <utility>
 #include <vector>
 
@@ -16,7 +15,35 @@ extern char** environ;
 
 namespace hufu::bench {
 
-Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std::string& folder) {
+namespace {
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> result;
+    for (std::string& word : words) {
+        result.push_back(word.data());
+    }
+    result.push_back(nullptr);
+    return result;
+}
+
+/// Our own environment, and what makes `syncs` count.
+std::vector<std::string> environment_with(const test_support::SyncCounter* syncs) {
+    std::vector<std::string> result;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        result.emplace_back(*variable);
+    }
+    if (syncs != nullptr) {
+        result.push_back("LD_PRELOAD=" + test_support::SyncCounter::library());
+        result.push_back("ASAN_OPTIONS=verify_asan_link_order=0");
+        result.push_back(syncs->environment());
+    }
+    return result;
+}
+
+}  // namespace
+
+Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std::string& folder,
+                                           const std::vector<std::string>& flags, const test_support::SyncCounter* syncs) {
     const auto refuse = [&](const std::string& why) {
         return Error{ErrorCode::unavailable, Disposition::fatal, "cannot start " + program + " on " + folder + ": " + why};
     };
@@ -27,11 +54,10 @@ Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std
     constexpr int child_ready = 3;
     std::vector<std::string> arguments{
         program, "--data", folder, "--listen", "127.0.0.1:0", "--ready-fd", std::to_string(child_ready)};
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) {
-        argv.push_back(argument.data());
-    }
-    argv.push_back(nullptr);
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const std::vector<char*> argv = pointers(arguments);
+    std::vector<std::string> variables = environment_with(syncs);
+    const std::vector<char*> environment = pointers(variables);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ready[1], child_ready);
@@ -40,7 +66,7 @@ Result<BrokerProcess> BrokerProcess::start(const std::string& program, const std
                                        0644);
     BrokerProcess process;
     const SteadyTime begin = system_clock().steady_now();
-    const int failed = ::posix_spawn(&process.pid_, program.c_str(), &actions, nullptr, argv.data(), environ);
+    const int failed = ::posix_spawn(&process.pid_, program.c_str(), &actions, nullptr, argv.data(), environment.data());
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(ready[1]);
     std::string address;
@@ -77,16 +103,6 @@ BrokerProcess& BrokerProcess::operator=(BrokerProcess&& other) noexcept {
 }
 
 BrokerProcess::~BrokerProcess() { kill(); }
-
-double BrokerProcess::rss_anon_mb() const {
-    std::ifstream status{"/proc/" + std::to_string(pid_) + "/status"};
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with("RssAnon:")) {
-            return static_cast<double>(std::strtoul(line.c_str() + 8, nullptr, 10)) * 1024 / 1e6;
-        }
-    }
-    return 0;
-}
 
 int BrokerProcess::wait() {
     int status = -1;

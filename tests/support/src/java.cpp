@@ -33,6 +33,10 @@ std::string class_path(std::string_view jars) {
 
 std::vector<std::string> java_words(const JavaProgram& program) {
     std::vector<std::string> words{"/usr/bin/env", std::string{"LD_PRELOAD="} + HUFU_BIND_LOOPBACK_SHIM};
+    if (program.syncs != nullptr) {
+        words.back() += ":" + SyncCounter::library();
+        words.push_back(program.syncs->environment());
+    }
     words.insert(words.end(), program.environment.begin(), program.environment.end());
     words.push_back(find_java());
     words.insert(words.end(), {"-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true"});

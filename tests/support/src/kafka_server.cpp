@@ -87,7 +87,8 @@ void KafkaServer::start() {
     JavaProgram program{.jars = jars,
                         .main_class = "kafka.Kafka",
                         .flags = options_.fast ? fast_jvm(options_.heap_mb) : small_jvm(options_.heap_mb),
-                        .arguments = {directory() + "/server.properties"}};
+                        .arguments = {directory() + "/server.properties"},
+                        .syncs = options_.syncs};
     program.flags.insert(program.flags.end(), {"-Dkafka.logs.dir=" + directory(),
                                                "-Dlog4j2.configurationFile=" + directory() + "/log4j2.properties"});
     const std::string output = directory() + "/server.log";

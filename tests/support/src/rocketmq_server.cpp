@@ -90,7 +90,8 @@ void RocketmqServer::start_broker(const std::vector<std::string>& more) {
                         .main_class = "org.apache.rocketmq.broker.BrokerStartup",
                         .flags = options_.fast ? fast_jvm(options_.heap_mb) : small_jvm(options_.heap_mb),
                         .arguments = {"-c", directory() + "/broker.conf"},
-                        .environment = {"ROCKETMQ_HOME=" + directory()}};
+                        .environment = {"ROCKETMQ_HOME=" + directory()},
+                        .syncs = options_.syncs};
     program.flags.push_back("-XX:MaxDirectMemorySize=" + std::string{options_.fast ? "1g" : "128m"});
     for (const char* opened : {"java.nio", "sun.nio.ch", "jdk.internal.ref"}) {
         program.flags.push_back(std::string{"--add-opens=java.base/"} + opened + "=ALL-UNNAMED");

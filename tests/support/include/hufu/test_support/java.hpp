@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <hufu/test_support/sync_counter.hpp>
+
 namespace hufu::test_support {
 
 struct JavaProgram {
@@ -14,6 +16,7 @@ struct JavaProgram {
     std::vector<std::string> arguments = {};
     std::vector<std::string> environment = {};  ///< NAME=value
     std::string own_classes = {};               ///< folder or jar put before the set
+    const SyncCounter* syncs = nullptr;         ///< counts its syncs
 };
 
 /// The words for `ProcessOptions::arguments`: the pid of the process is the JVM's, and whatever it binds to every address

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/sync_counter.hpp>
 
 namespace hufu::test_support {
 
@@ -19,6 +20,8 @@ struct KafkaServerOptions {
     bool fast = false;  ///< for measuring: the JVM's own compilers and collector, Kafka's own file sizes
     /// Lines for server.properties; they win over the fixture's own.
     std::vector<std::string> settings = {};
+    /// Counts the syncs of the broker; outlives the server.
+    const SyncCounter* syncs = nullptr;
 };
 
 /// One broker on free ports of 127.0.0.1. The constructor returns when it accepts connections, and throws

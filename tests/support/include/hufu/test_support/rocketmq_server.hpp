@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/sync_counter.hpp>
 
 namespace hufu::test_support {
 
@@ -23,6 +24,8 @@ struct RocketmqServerOptions {
     std::vector<std::string> settings = {};
     /// More flags for the broker's JVM.
     std::vector<std::string> flags = {};
+    /// Counts the syncs of the broker; outlives the server.
+    const SyncCounter* syncs = nullptr;
 };
 
 /// One name server and one broker on free ports of 127.0.0.1; nothing of them listens elsewhere. The constructor returns

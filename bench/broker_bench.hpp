@@ -1,0 +1,50 @@
+// The broker's benchmark: what is asked of it, and its parts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <hufu/core/error.hpp>
+
+#include "report.hpp"
+
+namespace hufu::bench {
+
+struct BrokerOptions {
+    std::string broker = {};  ///< the hufu-broker program
+    std::string folder = {};  ///< for logs, on the disk to be measured
+    std::string versus = {};  ///< "rocketmq", "kafka", or empty: alone
+    bool async = false;       ///< both sides answer before their flush
+    double store_gb = 3;
+    double seconds = 2;
+    int rounds = 5;
+    std::size_t connections = 1;
+    std::size_t async_window = 16'384;
+    int spin_us = 0;
+    std::vector<std::string> only = {};
+
+    [[nodiscard]] bool wanted(const std::string& name) const;
+};
+
+/// Rows, and whether every check held.
+struct BrokerOutcome {
+    std::vector<ResultRow> rows = {};
+    std::uint64_t lost = 0;        // acknowledged and not stored
+    std::uint64_t invented = 0;    // stored and never sent
+    std::uint64_t other_lost = 0;  // the same of the broker beside ours
+    std::uint64_t other_invented = 0;
+
+    /// Says it on standard error as well.
+    void add(ResultRow row);
+};
+
+/// Beside what the disk alone can do. An error when a run was not valid.
+Result<BrokerOutcome> bench_alone(const BrokerOptions& options);
+/// Beside Apache RocketMQ 5.3.3. Throws when a run was not valid.
+BrokerOutcome bench_vs_rocketmq(const BrokerOptions& options);
+/// Beside Apache Kafka 4.3.1. Throws when a run was not valid.
+BrokerOutcome bench_vs_kafka(const BrokerOptions& options);
+
+}  // namespace hufu::bench

@@ -30,9 +30,13 @@ struct Verdict {
 /// One queue's history. One producer thread calls `next` and `acknowledged`, one reader thread `seen`.
 class QueueLedger {
 public:
-    explicit QueueLedger(std::int32_t queue_id) : queue_id_{queue_id} {}
+    /// `every_answer_counts`: answers that say they came before the flush are held against the broker as well, to see
+    /// that broken promises are found.
+    explicit QueueLedger(std::int32_t queue_id, bool every_answer_counts = false)
+        : queue_id_{queue_id}, every_answer_counts_{every_answer_counts} {}
 
     [[nodiscard]] std::int32_t queue_id() const { return queue_id_; }
+    [[nodiscard]] bool every_answer_counts() const { return every_answer_counts_; }
     /// Number of the next message; from here on it may be in the queue.
     std::uint64_t next();
     void acknowledged(std::uint64_t number, std::int64_t queue_offset);
@@ -44,6 +48,7 @@ public:
 
 private:
     const std::int32_t queue_id_;
+    const bool every_answer_counts_;
     mutable std::mutex mutex_;
     std::uint64_t attempted_ = 0;                         // guarded by mutex_
     std::map<std::uint64_t, std::int64_t> acknowledged_;  // number -> queue offset, guarded by mutex_

@@ -125,6 +125,7 @@ PageLoss lose_unsynced(const std::string& folder, const std::string& journal, Lo
         ++loss.entries;
         switch (entry->header.kind) {
             case JournalKind::synced: synced.insert(entry->name); continue;
+            case JournalKind::sync_failed: synced.erase(entry->name); continue;
             case JournalKind::folder_synced: folder_synced = true; continue;
             case JournalKind::write:
             case JournalKind::write_over_zeros:

@@ -12,6 +12,7 @@ enum class JournalKind : std::uint32_t {
     create,            ///< a new name
     rename,            ///< name to other
     unlink,            ///< other: path of the second name under which the file is kept
+    sync_failed,       ///< what was not synced before is lost, whatever later syncs report
     synced,            ///< everything before it on this file is durable
     folder_synced,     ///< every create, rename and unlink before it is durable
 };

@@ -5,6 +5,10 @@
 // survives kill -9 like the page cache does; page_loss_journal.cpp then restores what a power cut would have left.
 // Folder changes (create, rename, unlink) count as pending until the folder itself is synced.
 //
+// It also breaks things on order: HUFU_SHIM_FAIL_SYNC=N makes sync number N of these files (and of the folder) fail with EIO,
+// once, and notes the file's name in JOURNAL.failed; JOURNAL.syncs gets a byte for every sync. While the file that
+// HUFU_SHIM_FULL names exists, the disk is full: HUFU_SHIM_FULL_MODE=grow refuses what makes a file larger, =write all.
+//
 // It sees the calls that the product makes through libc, not io_uring or mapped writes: the product uses neither.
 #include "page_loss_format.hpp"
 
@@ -130,6 +134,19 @@ public:
         note(JournalKind::resize, name, {}, wanted, 0, current, tail);
     }
 
+    /// Counts a sync, and says whether it is the one that has to fail.
+    bool sync_must_fail(const std::string& name) {
+        append(".syncs", "s");
+        if (++syncs_ != failing_sync_) return false;
+        append(".failed", name + "\n");
+        return true;
+    }
+
+    /// The disk is full for a change of a file of `current` bytes that would make it `wanted` bytes large.
+    [[nodiscard]] bool full(std::uint64_t current, std::uint64_t wanted) const {
+        return !full_path_.empty() && (full_for_all_ || wanted > current) && ::access(full_path_.c_str(), F_OK) == 0;
+    }
+
     /// A second name for a file about to vanish, so that the removal can be taken back.
     std::string keep(int at, const char* path) {
         const std::string kept = journal_path_ + ".kept." + std::to_string(++kept_);
@@ -146,6 +163,19 @@ private:
         static const auto plain_open = real<int (*)(const char*, int, ...)>("open64");
         journal_ = plain_open(journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (journal_ < 0) ::abort();
+        if (const char* failing = std::getenv("HUFU_SHIM_FAIL_SYNC")) failing_sync_ = std::strtoull(failing, nullptr, 10);
+        if (const char* full = std::getenv("HUFU_SHIM_FULL")) full_path_ = full;
+        const char* mode = std::getenv("HUFU_SHIM_FULL_MODE");
+        full_for_all_ = mode != nullptr && std::string_view{mode} == "write";
+    }
+
+    /// Appends to the file beside the journal.
+    void append(const char* ending, const std::string& text) {
+        static const auto plain_open = real<int (*)(const char*, int, ...)>("open64");
+        static const auto plain_write = real<ssize_t (*)(int, const void*, std::size_t)>("write");
+        const int file = plain_open((journal_path_ + ending).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (file < 0 || plain_write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) ::abort();
+        ::close(file);
     }
 
     std::recursive_mutex mutex_;
@@ -153,6 +183,10 @@ private:
     std::string journal_path_;
     int journal_ = -1;
     unsigned kept_ = 0;
+    std::uint64_t syncs_ = 0;
+    std::uint64_t failing_sync_ = 0;
+    std::string full_path_;
+    bool full_for_all_ = false;
 };
 
 /// Runs `change` after `remember` when the descriptor is watched. One lock around both, so that the journal has the order
@@ -174,11 +208,32 @@ int synced(int descriptor, Sync sync) {
     const bool folder = watch.is_folder(descriptor);
     if (name.empty() && !folder) return sync();
     const std::lock_guard lock{watch.mutex()};
+    if (watch.sync_must_fail(name)) {
+        if (!folder) watch.note(JournalKind::sync_failed, name, {}, 0, 0, 0, {});
+        errno = EIO;
+        return -1;
+    }
     const int result = sync();
     const int kept_errno = errno;
     if (result == 0) watch.note(folder ? JournalKind::folder_synced : JournalKind::synced, name, {}, 0, 0, 0, {});
     errno = kept_errno;
     return result;
+}
+
+std::uint64_t size_of(int descriptor) {
+    struct stat status {};
+    return ::fstat(descriptor, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+}
+
+/// Whether a change that would make the file `wanted` bytes large has to be refused for want of space.
+bool no_space(int descriptor, std::uint64_t wanted) {
+    Watch& watch = Watch::instance();
+    return !watch.name_of(descriptor).empty() && watch.full(size_of(descriptor), wanted);
+}
+
+ssize_t out_of_space() {
+    errno = ENOSPC;
+    return -1;
 }
 
 std::size_t total_bytes(const iovec* parts, int count) {
@@ -241,6 +296,7 @@ int openat64(int at, const char* path, int flags, ...) {
 
 ssize_t pwritev(int descriptor, const iovec* parts, int count, off_t offset) {
     static const auto plain = real<ssize_t (*)(int, const iovec*, int, off_t)>("pwritev");
+    if (no_space(descriptor, static_cast<std::uint64_t>(offset) + total_bytes(parts, count))) return out_of_space();
     return watched(
         descriptor,
         [&](Watch& watch, const std::string& name) {
@@ -255,6 +311,7 @@ ssize_t pwritev64(int descriptor, const iovec* parts, int count, off64_t offset)
 
 ssize_t pwrite(int descriptor, const void* bytes, std::size_t size, off_t offset) {
     static const auto plain = real<ssize_t (*)(int, const void*, std::size_t, off_t)>("pwrite");
+    if (no_space(descriptor, static_cast<std::uint64_t>(offset) + size)) return out_of_space();
     return watched(
         descriptor,
         [&](Watch& watch, const std::string& name) {
@@ -291,6 +348,7 @@ int ftruncate64(int descriptor, off64_t size) noexcept { return ftruncate(descri
 
 int posix_fallocate(int descriptor, off_t offset, off_t size) {
     static const auto plain = real<int (*)(int, off_t, off_t)>("posix_fallocate");
+    if (no_space(descriptor, static_cast<std::uint64_t>(offset + size))) return ENOSPC;
     return watched(
         descriptor,
         [&](Watch& watch, const std::string& name) {

@@ -1,6 +1,8 @@
 #include "raw_client.hpp"
 
+#include <hufu/remoting/batch.hpp>
 #include <hufu/remoting/headers.hpp>
+#include <hufu/remoting/properties.hpp>
 #include <hufu/remoting/record.hpp>
 
 #include <arpa/inet.h>
@@ -11,7 +13,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <stdexcept>
 
 namespace hufu::fault {
 namespace {
@@ -24,6 +25,16 @@ sockaddr_in loopback(std::uint16_t port) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
+}
+
+remoting::SendRequest request_to(std::string_view topic, std::int32_t queue_id) {
+    remoting::SendRequest request;
+    request.producer_group = "fault";
+    request.topic = topic;
+    request.queue_id = queue_id;
+    request.default_topic_queues = 8;
+    request.born_timestamp = 1;
+    return request;
 }
 
 }  // namespace
@@ -43,15 +54,23 @@ RawClient::~RawClient() {
     if (socket_ >= 0) ::close(socket_);
 }
 
-void RawClient::send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body) {
-    remoting::SendRequest request;
-    request.producer_group = "fault";
-    request.topic = topic;
-    request.queue_id = queue_id;
-    request.default_topic_queues = 8;
-    request.born_timestamp = 1;
+void RawClient::send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body, bool wait) {
+    std::string properties;
+    if (!wait) remoting::append_property(properties, remoting::property::wait, "false");
+    remoting::SendRequest request = request_to(topic, queue_id);
+    request.properties = properties;
     remoting::append_request(out_, remoting::SerializeType::json, remoting::RequestCode::send_message_v2, opaque, request,
                              body);
+}
+
+void RawClient::send_batch(std::int32_t opaque, std::string_view topic, std::int32_t queue_id,
+                           const std::vector<std::string>& bodies) {
+    std::string batch;
+    for (const std::string& body : bodies) remoting::append_batch_entry(batch, {.flag = 0, .body = body, .properties = {}});
+    remoting::SendRequest request = request_to(topic, queue_id);
+    request.batch = true;
+    remoting::append_request(out_, remoting::SerializeType::json, remoting::RequestCode::send_batch_message, opaque, request,
+                             batch);
 }
 
 bool RawClient::flush() {
@@ -117,17 +136,6 @@ std::optional<std::vector<Stored>> RawClient::read_all(std::string_view topic, s
         }
         offset = pulled->next_begin_offset;
     }
-}
-
-std::uint16_t free_port() {
-    const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    const bool bound = ::bind(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-                       ::getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-    ::close(probe);
-    if (!bound) throw std::runtime_error{"no free port on 127.0.0.1"};
-    return ntohs(address.sin_port);
 }
 
 }  // namespace hufu::fault

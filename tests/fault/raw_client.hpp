@@ -31,7 +31,11 @@ public:
     [[nodiscard]] bool connected() const { return socket_ >= 0 && !failed_; }
 
     /// Queues a send of `body` to one queue; `flush` hands it to the kernel. The opaque number comes back in the answer.
-    void send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body);
+    /// Without `wait` the broker may answer before its flush.
+    void send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body, bool wait = true);
+    /// The same for a batch.
+    void send_batch(std::int32_t opaque, std::string_view topic, std::int32_t queue_id,
+                    const std::vector<std::string>& bodies);
     bool flush();
 
     /// Waits for the next answer; nothing when the connection is gone. The view is valid until the next call.
@@ -47,8 +51,5 @@ private:
     remoting::FrameDecoder decoder_;
     remoting::CommandView command_;
 };
-
-/// A port of 127.0.0.1 that was free a moment ago.
-[[nodiscard]] std::uint16_t free_port();
 
 }  // namespace hufu::fault

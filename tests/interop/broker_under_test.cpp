@@ -85,7 +85,10 @@ private:
                                        "--listen",
                                        name_server(),
                                        "--queues",
-                                       "4"};
+                                       "4",
+                                       "--delay-levels",
+                                       delay_levels};
+        if (options_.access_control) words.insert(words.end(), {"--acl", accounts()});
         broker_ = Child{{.arguments = std::move(words), .output = log()}};
         wait_until_ready(broker_, "hufu-broker", log(), [&] { return accepts(port_); });
     }

@@ -56,6 +56,8 @@ void Performance::act(const std::vector<Role>& roles, const char* act, bool acce
     }
     if (commands.empty()) return;
     const std::string folder = work_ + "/" + act;
+    // A kept folder holds what an earlier run said.
+    std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
     std::fprintf(stderr, "interop: %s, %s\n", broker_.c_str(), act);
     const auto broker = start_({.access_control = access_control, .folder = folder + "/broker", .programs = programs_});

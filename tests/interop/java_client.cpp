@@ -1,10 +1,11 @@
 #include "java_client.hpp"
 
 #include <filesystem>
-#include <fstream>
 
 #include <hufu/test_support/java.hpp>
 #include <hufu/test_support/process.hpp>
+
+#include "player.hpp"
 
 namespace hufu::interop {
 namespace {
@@ -48,18 +49,12 @@ std::string compile(const JavaClient& client, const std::string& work) {
 }
 
 std::vector<std::string> cases_of(const JavaClient& client, const std::string& classes, const std::string& work) {
-    const std::string list = work + "/cases-" + client.name;
-    std::filesystem::remove(list);
-    run({.arguments = java_words({.jars = client.jars,
+    return told_cases(java_words({.jars = client.jars,
                                   .main_class = "hufu.interop.Main",
                                   .flags = small_jvm(heap_mb),
                                   .arguments = {"--list"},
                                   .own_classes = classes}),
-         .output = list});
-    std::vector<std::string> cases;
-    std::ifstream file{list};
-    for (std::string line; std::getline(file, line);) cases.push_back(line);
-    return cases;
+                      work + "/cases-" + client.name);
 }
 
 std::vector<std::string> player_words(const JavaClient& client, const std::string& classes, const std::string& work,

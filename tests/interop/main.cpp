@@ -12,6 +12,7 @@
 
 #include <hufu/test_support/child.hpp>
 
+#include "go_client.hpp"
 #include "java_client.hpp"
 #include "performance.hpp"
 
@@ -53,10 +54,24 @@ std::vector<Role> java_roles(const Options& options, const std::string& work) {
     return roles;
 }
 
+Role go_role(const Options& options, const std::string& work) {
+    std::fprintf(stderr, "interop: building the suite for %s\n", go_client);
+    const std::string player = build_go_player(work);
+    Role role{.client = go_client, .cases = {}, .words = {}};
+    for (std::string& name : go_cases(player, work)) {
+        if (among(options.only, name)) role.cases.push_back(std::move(name));
+    }
+    role.words = [player, threads = options.threads](const std::string&, const std::string& name_server) {
+        return std::vector<std::string>{player, go_client, name_server, std::to_string(threads)};
+    };
+    return role;
+}
+
 int play(const Options& options) {
     const test_support::PrivateFolder folder{"interop", options.work};
     const std::string& work = folder.path();
-    const std::vector<Role> roles = java_roles(options, work);
+    std::vector<Role> roles = java_roles(options, work);
+    if (among(options.clients, go_client)) roles.push_back(go_role(options, work));
     std::vector<CaseName> order;
     for (const Role& role : roles) {
         for (const std::string& name : role.cases) order.push_back({.client = role.client, .name = name});

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -68,6 +69,15 @@ std::vector<Said> Player::listen() {
     }
     read_ += begin;
     return all;
+}
+
+std::vector<std::string> told_cases(std::vector<std::string> words, const std::string& list) {
+    std::filesystem::remove(list);
+    test_support::run({.arguments = std::move(words), .output = list});
+    std::vector<std::string> cases;
+    std::ifstream file{list};
+    for (std::string line; std::getline(file, line);) cases.push_back(line);
+    return cases;
 }
 
 }  // namespace hufu::interop

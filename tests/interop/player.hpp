@@ -52,4 +52,7 @@ private:
     std::size_t read_ = 0;
 };
 
+/// The lines that a program tells when it is asked for its cases. `words` run to their end; their output is kept in `list`.
+[[nodiscard]] std::vector<std::string> told_cases(std::vector<std::string> words, const std::string& list);
+
 }  // namespace hufu::interop

@@ -252,6 +252,66 @@ void PullResponse::write(CommandWriter& writer) const {
     writer.field("maxOffset", max_offset);
 }
 
+Result<ViewMessageRequest> ViewMessageRequest::decode(const CommandView& command) {
+    ViewMessageRequest request;
+    return Reader{command}.required("offset", request.offset).finish(request);
+}
+
+void ViewMessageRequest::write(CommandWriter& writer) const { writer.field("offset", offset); }
+
+Result<QueryMessageRequest> QueryMessageRequest::decode(const CommandView& command) {
+    QueryMessageRequest request;
+    return Reader{command}
+        .required("topic", request.topic)
+        .required("key", request.key)
+        .required("maxNum", request.messages_max)
+        .required("beginTimestamp", request.begin_timestamp)
+        .required("endTimestamp", request.end_timestamp)
+        .optional("_UNIQUE_KEY_QUERY", request.unique_key)
+        .finish(request);
+}
+
+void QueryMessageRequest::write(CommandWriter& writer) const {
+    writer.field("topic", topic);
+    writer.field("key", key);
+    writer.field("maxNum", messages_max);
+    writer.field("beginTimestamp", begin_timestamp);
+    writer.field("endTimestamp", end_timestamp);
+    writer.flag("_UNIQUE_KEY_QUERY", unique_key);
+}
+
+Result<QueryMessageResponse> QueryMessageResponse::decode(const CommandView& command) {
+    QueryMessageResponse response;
+    return Reader{command}
+        .required("indexLastUpdateTimestamp", response.index_timestamp)
+        .required("indexLastUpdatePhyoffset", response.index_offset)
+        .finish(response);
+}
+
+void QueryMessageResponse::write(CommandWriter& writer) const {
+    writer.field("indexLastUpdateTimestamp", index_timestamp);
+    writer.field("indexLastUpdatePhyoffset", index_offset);
+}
+
+Result<QueryConsumeQueueRequest> QueryConsumeQueueRequest::decode(const CommandView& command) {
+    QueryConsumeQueueRequest request;
+    return Reader{command}
+        .required("topic", request.topic)
+        .required("queueId", request.queue_id)
+        .required("index", request.index)
+        .required("count", request.count)
+        .optional("consumerGroup", request.consumer_group)
+        .finish(request);
+}
+
+void QueryConsumeQueueRequest::write(CommandWriter& writer) const {
+    writer.field("topic", topic);
+    writer.field("queueId", queue_id);
+    writer.field("index", index);
+    writer.field("count", count);
+    if (!consumer_group.empty()) writer.field("consumerGroup", consumer_group);
+}
+
 Result<QueryOffsetRequest> QueryOffsetRequest::decode(const CommandView& command) {
     QueryOffsetRequest request;
     return Reader{command}

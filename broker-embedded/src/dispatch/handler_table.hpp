@@ -47,6 +47,7 @@ private:
 // One function per family, in the file of that family.
 
 void add_send_handlers(HandlerTable& table);    // send.cpp
+void add_find_handlers(HandlerTable& table);    // find.cpp
 void add_pull_handlers(HandlerTable& table);    // pull.cpp
 void add_offset_handlers(HandlerTable& table);  // offsets.cpp
 void add_group_handlers(HandlerTable& table);   // groups.cpp

@@ -152,7 +152,7 @@ Result<QueueHandle> Log::read_at(std::uint64_t log_offset, std::vector<std::byte
 
 Result<QueueHandle> Log::Impl::read_in_group(const File& file, const SegmentSpan& segment, std::uint64_t from,
                                              std::uint64_t log_offset, std::vector<std::byte>& out) {
-    GroupTable table;
+    GroupListing table;
     for (auto at = segment.base + from; at + sizeof(GroupHeader) <= log_offset;) {
         auto read = read_group_table(file, segment, at, table);
         if (!read) return read.error();

@@ -112,7 +112,7 @@ void visit_records(const Group& group, const RecordVisitor& visit) {
 
 }  // namespace
 
-Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std::uint64_t at, GroupTable& table) {
+Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std::uint64_t at, GroupListing& table) {
     auto& header = table.header;
     auto count = file.read_at(at - segment.base, std::as_writable_bytes(std::span{&header, 1}));
     if (!count) return count.error();

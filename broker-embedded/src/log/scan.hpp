@@ -33,13 +33,13 @@ struct ScanResult {
 };
 
 /// A group without its records.
-struct GroupTable {
+struct GroupListing {
     GroupHeader header;
     std::vector<TableEntry> entries;
 };
 
 /// Reads the group that begins at `at`; false when none verifies there, or none that ends within the segment.
-Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std::uint64_t at, GroupTable& table);
+Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std::uint64_t at, GroupListing& table);
 
 using RecordVisitor = std::function<void(const GroupHeader& group, const ScannedRecord& record)>;
 using DamageVisitor = std::function<void(std::uint64_t log_offset, std::uint64_t bytes)>;

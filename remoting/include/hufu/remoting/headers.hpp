@@ -84,6 +84,48 @@ struct PullResponse {
     void write(CommandWriter& writer) const;
 };
 
+/// 33. The body of the answer is the stored record.
+struct ViewMessageRequest {
+    std::int64_t offset = 0;  ///< in the log
+
+    static Result<ViewMessageRequest> decode(const CommandView& command);
+    void write(CommandWriter& writer) const;
+};
+
+/// 12. The body of the answer is the stored records, back to back.
+struct QueryMessageRequest {
+    std::string_view topic = {};
+    std::string_view key = {};
+    std::int32_t messages_max = 32;
+    std::int64_t begin_timestamp = 0;
+    std::int64_t end_timestamp = 0;
+    bool unique_key = false;  ///< `key` is a UNIQ_KEY
+
+    static Result<QueryMessageRequest> decode(const CommandView& command);
+    void write(CommandWriter& writer) const;
+};
+
+/// Answer to 12.
+struct QueryMessageResponse {
+    std::int64_t index_timestamp = 0;  ///< what was stored before is indexed
+    std::int64_t index_offset = 0;     ///< the same, as offset in the log
+
+    static Result<QueryMessageResponse> decode(const CommandView& command);
+    void write(CommandWriter& writer) const;
+};
+
+/// 321.
+struct QueryConsumeQueueRequest {
+    std::string_view topic = {};
+    std::int32_t queue_id = 0;
+    std::int64_t index = 0;
+    std::int32_t count = 0;
+    std::string_view consumer_group = {};
+
+    static Result<QueryConsumeQueueRequest> decode(const CommandView& command);
+    void write(CommandWriter& writer) const;
+};
+
 /// 14.
 struct QueryOffsetRequest {
     std::string_view consumer_group = {};

@@ -308,9 +308,6 @@ TEST_F(DispatchTest, NeedsAHeartbeatWhenThePullBringsNoSubscription) {
     EXPECT_THAT(bodies(ask(RequestCode::pull_message, header)), ElementsAre("a"));
     header.sub_version = 2;
     EXPECT_EQ(ask(RequestCode::pull_message, header).response(), ResponseCode::subscription_not_latest);
-    header.sub_version = 0;
-    header.expression_type = "SQL92";
-    EXPECT_EQ(ask(RequestCode::pull_message, header).response(), ResponseCode::system_error);
 }
 
 TEST_F(DispatchTest, RefusesToPileUpAnswersThatNobodyReads) {

@@ -207,15 +207,14 @@ TEST_F(LogTest, ReadsWithinLimitsAndByTag) {
     EXPECT_EQ(result.records, 1U);
 
     bytes.clear();
-    result = log->read(
-        queue, 0, {}, [](std::int64_t tags) { return tags == 3; }, bytes);
+    result = log->read(queue, 0, {}, {.by_code = [](std::int64_t tags) { return tags == 3; }, .by_record = {}}, bytes);
     EXPECT_EQ(result.records, 10U);
     EXPECT_EQ(split(bytes)[1].offset, 7U);
     EXPECT_EQ(result.next_offset, 40U);
 
     bytes.clear();
-    result = log->read(
-        queue, 5, {.scan_max = 10}, [](std::int64_t) { return false; }, bytes);
+    const ReadFilter none{.by_code = [](std::int64_t) { return false; }, .by_record = {}};
+    result = log->read(queue, 5, {.scan_max = 10}, none, bytes);
     EXPECT_EQ(result.status, ReadStatus::no_match);
     EXPECT_EQ(result.next_offset, 15U);
     EXPECT_EQ(log->read(queue, 41, {}, {}, bytes).status, ReadStatus::beyond);

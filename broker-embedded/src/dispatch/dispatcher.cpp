@@ -26,8 +26,8 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       connections{metrics.gauge("hufu_broker_connections", "Open client connections")},
       parked_gauge{metrics.gauge("hufu_broker_parked_pulls", "Pulls waiting for a message")},
       members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {
-    for (const auto add : {add_send_handlers, add_find_handlers, add_pull_handlers, add_offset_handlers, add_group_handlers,
-                           add_route_handlers, add_recall_handlers})
+    for (const auto add : {add_send_handlers, add_find_handlers, add_pull_handlers, add_offset_handlers, add_filter_handlers,
+                           add_group_handlers, add_route_handlers, add_recall_handlers})
         add(handlers);
 }
 

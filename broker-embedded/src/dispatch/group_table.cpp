@@ -2,33 +2,7 @@
 
 #include <algorithm>
 
-#include <hufu/remoting/ids.hpp>
-
 namespace hufu::broker {
-namespace {
-
-std::string_view trimmed(std::string_view text) noexcept {
-    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-    return text;
-}
-
-}  // namespace
-
-std::vector<std::int64_t> tag_codes_of(std::string_view expression) {
-    std::vector<std::int64_t> codes;
-    while (!expression.empty()) {
-        const auto separator = expression.find("||");
-        const auto tag = trimmed(expression.substr(0, separator));
-        if (tag == "*") return {};
-        if (!tag.empty()) codes.push_back(remoting::tags_code(tag));
-        expression = separator == std::string_view::npos ? std::string_view{} : expression.substr(separator + 2);
-    }
-    std::sort(codes.begin(), codes.end());
-    codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
-    return codes;
-}
-
 std::vector<std::string> GroupTable::beat(ConnectionId connection, const Beat& beat, SteadyTime now) {
     std::vector<std::string> changed;
     for (const ConsumerBeat& consumer : beat.consumers) {
@@ -52,8 +26,11 @@ std::vector<std::string> GroupTable::beat(ConnectionId connection, const Beat& b
                 group.subscriptions.emplace(wanted.topic, wanted);
                 different = true;
             } else if (wanted.version > known->second.version) {
-                different = different || wanted.expression != known->second.expression;
+                different = different || wanted.expression != known->second.expression ||
+                            wanted.expression_type != known->second.expression_type;
+                const bool replaces = known->second.replaces_filter || known->second.filter.fault.empty();
                 known->second = wanted;
+                known->second.replaces_filter = replaces;
             }
         }
         different = std::erase_if(group.subscriptions,

@@ -10,18 +10,19 @@
 #include <hufu/broker/connection_id.hpp>
 #include <hufu/core/clock.hpp>
 
+#include "message_filter.hpp"
+
 namespace hufu::broker {
 
 /// What a group wants of a topic.
 struct TopicSubscription {
     std::string topic;
-    std::string expression;  ///< "*" or "a || b"
+    std::string expression;  ///< "*", "a || b", or SQL92
     std::int64_t version = 0;
-    std::vector<std::int64_t> tag_codes;  ///< sorted; empty: everything
+    std::string expression_type = "TAG";
+    CompiledFilter filter = {};
+    bool replaces_filter = false;  ///< an older version had a filter that worked
 };
-
-/// Splits "a || b" into sorted tag codes; empty for "*", an empty text or only separators.
-[[nodiscard]] std::vector<std::int64_t> tag_codes_of(std::string_view expression);
 
 /// One consumer group's part of a heartbeat.
 struct ConsumerBeat {

@@ -29,7 +29,7 @@ std::string fault_of(const remoting::Heartbeat& heartbeat) {
     return {};
 }
 
-Beat beat_of(const remoting::Heartbeat& heartbeat) {
+Beat beat_of(DispatchState& state, const remoting::Heartbeat& heartbeat) {
     Beat beat;
     beat.client_id = heartbeat.client_id;
     for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
@@ -38,8 +38,9 @@ Beat beat_of(const remoting::Heartbeat& heartbeat) {
         group.broadcasting = consumer.message_model == remoting::MessageModel::broadcasting;
         for (const remoting::SubscriptionData& wanted : consumer.subscriptions)
             // The codes come from the expression: those that some clients send are wrong.
-            group.subscriptions.push_back(
-                TopicSubscription{wanted.topic, wanted.expression, wanted.version, tag_codes_of(wanted.expression)});
+            group.subscriptions.push_back(TopicSubscription{wanted.topic, wanted.expression, wanted.version,
+                                                            wanted.expression_type,
+                                                            state.filters.get(wanted.expression_type, wanted.expression)});
     }
     return beat;
 }
@@ -97,7 +98,7 @@ static void handle_heartbeat(DispatchState& state, const Request& request) {
         if (auto made = state.create_topic(retry, 1); !made)
             return state.refuse(request, ResponseCode::system_busy, made.error().text());
     }
-    const auto changed = state.groups.beat(request.connection, beat_of(heartbeat), request.now);
+    const auto changed = state.groups.beat(request.connection, beat_of(state, heartbeat), request.now);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
     state.answer(request, ResponseCode::success, remoting::HeartbeatResponse{});
     tell_members(state, changed);

@@ -50,6 +50,7 @@ void add_send_handlers(HandlerTable& table);    // send.cpp
 void add_find_handlers(HandlerTable& table);    // find.cpp
 void add_pull_handlers(HandlerTable& table);    // pull.cpp
 void add_offset_handlers(HandlerTable& table);  // offsets.cpp
+void add_filter_handlers(HandlerTable& table);  // filters.cpp
 void add_group_handlers(HandlerTable& table);   // groups.cpp
 void add_route_handlers(HandlerTable& table);   // route.cpp
 void add_recall_handlers(HandlerTable& table);  // recall.cpp

@@ -10,8 +10,9 @@ namespace {
 constexpr std::uint32_t pull_records_max = 1024;
 constexpr std::uint64_t pull_bytes_default = 256U << 10U;
 constexpr std::uint64_t pull_bytes_max = 1U << 20U;
-constexpr std::uint32_t pull_scan = 4096;
-constexpr std::chrono::milliseconds wait_max{25'000};  // clients give a waiting pull 30 s
+constexpr std::uint32_t pull_scan = 4096;               // index entries looked at, where no filter says less
+constexpr std::uint64_t pull_examined_max = 4U << 20U;  // bytes of records a filter looks into
+constexpr std::chrono::milliseconds wait_max{25'000};   // clients give a waiting pull 30 s
 
 ResponseCode code_of(ReadStatus status) noexcept {
     switch (status) {
@@ -37,10 +38,11 @@ std::string_view remark_of(ReadStatus status) noexcept {
 
 ReadResult read(DispatchState& state, QueueHandle queue, const ParkedPull& pull) {
     state.read_bytes.clear();
-    TagFilter filter;
-    if (!pull.tag_codes.empty())
-        filter = [&codes = pull.tag_codes](std::int64_t code) {
-            return std::binary_search(codes.begin(), codes.end(), code);
+    ReadFilter filter;
+    if (pull.filter) filter.by_code = [&wanted = *pull.filter](std::int64_t code) { return wanted.wants_code(code); };
+    if (pull.filter && pull.filter->sql)
+        filter.by_record = [&wanted = *pull.filter](std::span<const std::byte> record) {
+            return wanted.wants_record(record);
         };
     const ReadResult result = state.log.read(queue, pull.offset, pull.limits, filter, state.read_bytes);
     if (result.damaged > 0) {
@@ -99,16 +101,13 @@ std::vector<ParkedPull> take_parked(DispatchState& state, QueueHandle handle) {
 
 /// The group's wish for this topic, from the request or from its heartbeat. False when it was refused.
 bool read_subscription(DispatchState& state, const Request& request, const remoting::PullRequest& header,
-                       std::vector<std::int64_t>& tag_codes) {
-    if (!header.expression_type.empty() && header.expression_type != "TAG") {
-        state.refuse(request, ResponseCode::system_error,
-                     "expression type \"" + std::string{header.expression_type.substr(0, 40)} +
-                         "\" is not offered by this broker; subscribe with tags");
-        return false;
-    }
+                       FilterRef& filter) {
     if ((header.sys_flag & remoting::pull_flag::subscription) != 0) {
-        tag_codes = tag_codes_of(header.subscription);
-        return true;
+        CompiledFilter compiled = state.filters.get(header.expression_type, header.subscription);
+        filter = std::move(compiled.filter);
+        if (compiled.fault.empty()) return true;
+        state.refuse(request, compiled.code, compiled.fault);
+        return false;
     }
     const GroupTable::Group* group = state.groups.find(header.consumer_group);
     const std::string name{header.consumer_group.substr(0, group_length_max)};
@@ -129,7 +128,17 @@ bool read_subscription(DispatchState& state, const Request& request, const remot
                      "the subscription of group \"" + name + "\" is newer than its last heartbeat");
         return false;
     }
-    tag_codes = subscription->second.tag_codes;
+    if (const CompiledFilter& compiled = subscription->second.filter; !compiled.fault.empty()) {
+        ResponseCode code = compiled.code;
+        if (code == ResponseCode::subscription_parse_failed)
+            code = subscription->second.replaces_filter ? ResponseCode::filter_data_not_latest
+                                                        : ResponseCode::filter_data_not_exist;
+        state.refuse(request, code,
+                     "the filter of group \"" + name + "\" for topic \"" + std::string{header.topic} +
+                         "\" cannot be used: " + compiled.fault);
+        return false;
+    }
+    filter = subscription->second.filter.filter;
     return true;
 }
 
@@ -146,7 +155,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
     const QueueHandle handle = topic->queues[static_cast<std::size_t>(header->queue_id)];
 
     ParkedPull pull;
-    if (!read_subscription(state, request, *header, pull.tag_codes)) return;
+    if (!read_subscription(state, request, *header, pull.filter)) return;
     if ((header->sys_flag & remoting::pull_flag::commit_offset) != 0)
         commit_position(state, header->consumer_group, handle, header->commit_offset, request.now);
 
@@ -164,7 +173,8 @@ static void handle_pull(DispatchState& state, const Request& request) {
     pull.limits.bytes_max = header->bytes_max.value_or(0) > 0
                                 ? std::min<std::uint64_t>(static_cast<std::uint64_t>(*header->bytes_max), pull_bytes_max)
                                 : pull_bytes_default;
-    pull.limits.scan_max = pull_scan;
+    pull.limits.scan_max = pull.filter ? pull.filter->scan_max() : pull_scan;
+    pull.limits.examined_bytes_max = pull_examined_max;
 
     const ReadResult result = read(state, handle, pull);
     const bool may_wait = (header->sys_flag & remoting::pull_flag::suspend) != 0 && header->suspend_timeout_ms > 0 &&

@@ -19,6 +19,7 @@
 #include "access.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
+#include "message_filter.hpp"
 #include "queue_locks.hpp"
 #include "recall_handle.hpp"
 #include "store.hpp"
@@ -46,7 +47,7 @@ struct ParkedPull {
     remoting::SerializeType serialize_type = remoting::SerializeType::json;
     std::uint64_t offset = 0;
     ReadLimits limits;
-    std::vector<std::int64_t> tag_codes;  ///< sorted; empty: everything
+    FilterRef filter;  ///< null: everything
     SteadyTime deadline;
 };
 
@@ -223,6 +224,7 @@ public:
 
     Timers timers;
     std::deque<PendingRecall> recalls;  ///< in ticket order
+    FilterTable filters{options.filters_max, options.filter_bytes_max};
     GroupTable groups;
     QueueLocks locks;
     ClientCalls calls;

@@ -145,7 +145,7 @@ struct Log::Impl {
     Result<std::uint64_t> read_stored_at(QueueHandle queue, std::uint64_t offset);
     void report_damage(std::uint64_t log_offset, std::uint64_t bytes, std::string text);
     std::size_t read_records(const Located& located, std::span<const std::uint32_t> picked, std::uint64_t bytes,
-                             std::vector<std::byte>& out, std::uint32_t& damaged);
+                             const ReadFilter& filter, std::vector<std::byte>& out, std::uint32_t& damaged);
 
     Directory& directory;
     const LogOptions options;

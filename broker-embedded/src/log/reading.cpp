@@ -151,7 +151,7 @@ Log::Impl::Located Log::Impl::locate(Queue& queue, std::uint64_t offset, std::ui
 }
 
 std::size_t Log::Impl::read_records(const Located& located, std::span<const std::uint32_t> picked, std::uint64_t bytes,
-                                    std::vector<std::byte>& out, std::uint32_t& damaged) {
+                                    const ReadFilter& filter, std::vector<std::byte>& out, std::uint32_t& damaged) {
     // One call for a stretch of records that stand close together; then the others' bytes are squeezed out.
     const auto& first = located.entries[picked.front()];
     const auto& last = located.entries[picked.back()];
@@ -178,6 +178,7 @@ std::size_t Log::Impl::read_records(const Located& located, std::span<const std:
             ++damaged;
             continue;
         }
+        if (filter.by_record && !filter.by_record(record)) continue;
         if (end != from) std::copy(record.begin(), record.end(), out.begin() + static_cast<std::ptrdiff_t>(end));
         end += entry.size;
         ++kept;
@@ -187,7 +188,7 @@ std::size_t Log::Impl::read_records(const Located& located, std::span<const std:
     return kept;
 }
 
-ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits& limits, const TagFilter& filter,
+ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits& limits, const ReadFilter& filter,
                      std::vector<std::byte>& out) {
     auto& log = *impl_;
     HUFU_ASSERT(handle.value < log.queues.size());
@@ -208,6 +209,7 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
     }
     const auto begin = out.size();
     std::uint32_t scanned = 0;
+    std::uint64_t examined = 0;
     std::vector<std::uint32_t> picked;
     while (result.next_offset < result.max_offset && scanned < limits.scan_max && result.records < limits.records_max &&
            out.size() - begin < limits.bytes_max) {
@@ -231,7 +233,7 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
                 ++result.damaged;
                 continue;
             }
-            if (filter && !filter(entry.tags_code)) continue;
+            if (filter.by_code && !filter.by_code(entry.tags_code)) continue;
             const auto total = out.size() - begin + stretch;
             const bool none = result.records == 0 && picked.empty();
             if (!none && total + entry.size > limits.bytes_max) {
@@ -249,11 +251,14 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
             if (result.records + picked.size() >= limits.records_max) full = true;
         }
         if (!picked.empty()) {
-            result.records += static_cast<std::uint32_t>(log.read_records(located, picked, stretch, out, result.damaged));
+            examined += stretch;
+            const auto kept = log.read_records(located, picked, stretch, filter, out, result.damaged);
+            result.records += static_cast<std::uint32_t>(kept);
+            if (kept < picked.size() && filter.by_record) full = false;  // there may be room again
         }
         scanned += i;
         result.next_offset = at + i;
-        if (full) break;
+        if (full || (filter.by_record && examined >= limits.examined_bytes_max)) break;
     }
     result.status = result.records > 0 ? ReadStatus::found : ReadStatus::no_match;
     return result;
@@ -318,7 +323,7 @@ Result<std::uint64_t> Log::Impl::read_stored_at(QueueHandle handle, std::uint64_
     std::uint32_t damaged = 0;
     const std::uint32_t pick = 0;
     if (located.entries.empty() || located.entries[0].size == 0 ||
-        read_records(located, {&pick, 1}, located.entries[0].size, record, damaged) == 0) {
+        read_records(located, {&pick, 1}, located.entries[0].size, {}, record, damaged) == 0) {
         return corrupt_error("offset " + std::to_string(offset) + " of topic \"" + queue.topic + "\" is damaged");
     }
     return log_record::load_u64(record.data() + log_record::store_timestamp_at(record));

@@ -38,6 +38,8 @@ struct DispatcherOptions {
     std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
     std::size_t members_max = 50'000;    ///< group members in all
     std::size_t parked_pulls_max = 65'536;
+    std::size_t filters_max = 20'000;                   ///< different subscription expressions in use
+    std::size_t filter_bytes_max = 32U << 20U;          ///< memory of those
     std::uint64_t unsettled_bytes_max = 8ULL << 20U;    ///< accepted and not yet durable; above it no frame is taken
     std::uint64_t connection_output_max = 1ULL << 20U;  ///< unsent answers of one connection; above it no frame is taken
     std::uint64_t output_max = 24ULL << 20U;            ///< unsent answers in all; above it pulls are answered "busy"

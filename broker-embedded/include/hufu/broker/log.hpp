@@ -57,7 +57,8 @@ struct Outcome {
 struct ReadLimits {
     std::uint32_t records_max = 32;
     std::uint64_t bytes_max = 256U << 10U;
-    std::uint32_t scan_max = 800;  ///< records looked at, matching or not
+    std::uint32_t scan_max = 800;                  ///< records looked at, matching or not
+    std::uint64_t examined_bytes_max = 4U << 20U;  ///< bytes of records that `ReadFilter::by_record` looks at
 };
 
 enum class ReadStatus : std::uint8_t {
@@ -87,6 +88,12 @@ struct QueueEntry {
 
 /// Accepts or refuses a record by its tag code. Empty function: accepts all.
 using TagFilter = std::function<bool(std::int64_t tags_code)>;
+
+/// Accepts or refuses a record in two stages: what the index says of it, then its bytes. Empty functions accept all.
+struct ReadFilter {
+    TagFilter by_code;
+    std::function<bool(std::span<const std::byte> record)> by_record;
+};
 
 enum class TimeBoundary : std::uint8_t { lower, upper };
 
@@ -231,7 +238,7 @@ public:
     // Reading. Stops at the durable watermark.
 
     /// Appends matching records of the queue from `offset` on to `out`, back to back.
-    ReadResult read(QueueHandle queue, std::uint64_t offset, const ReadLimits& limits, const TagFilter& filter,
+    ReadResult read(QueueHandle queue, std::uint64_t offset, const ReadLimits& limits, const ReadFilter& filter,
                     std::vector<std::byte>& out);
     /// Readers see only records of the queue at or above this log offset from now on (until the Log is opened anew).
     void hide_before(QueueHandle queue, std::uint64_t log_offset);

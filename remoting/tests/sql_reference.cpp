@@ -11,12 +11,11 @@
 #include <variant>
 #include <vector>
 
+#include "sql_reference_words.hpp"
+
 namespace hufu::remoting::testing {
 namespace {
 
-struct Refused : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 struct Senseless : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -28,11 +27,6 @@ bool null(const Value& value) { return std::holds_alternative<Null>(value); }
 template <class T>
 bool is(const Value& value) {
     return std::holds_alternative<T>(value);
-}
-
-std::string upper(std::string text) {
-    for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    return text;
 }
 
 long long to_long(const std::string& text) {
@@ -220,41 +214,35 @@ Tree search(const Tree& left, const std::string& how, const std::string& wanted,
     });
 }
 
-struct Word {
-    enum class Kind { end, name, keyword, integer, real, text, sign } kind = Kind::end;
-    std::string text = {};  // keywords in capitals, strings decoded
-};
-
-const std::vector<std::string> keywords{"NOT",   "AND",  "OR", "BETWEEN",  "IN",         "TRUE",
-                                        "FALSE", "NULL", "IS", "CONTAINS", "STARTSWITH", "ENDSWITH"};
-
 class Reader {
 public:
-    explicit Reader(std::string_view text) : text_{text} { advance(); }
+    explicit Reader(std::string_view text) : words_{text} {}
 
     Tree whole() {
         Tree tree = as_boolean(any());
-        const bool comment = word_.kind == Word::Kind::sign && word_.text == "-" && text_.substr(at_, 1) == "-";
-        if (word_.kind != Word::Kind::end && !comment) throw Refused{"text behind the end"};
+        const bool comment =
+            words_.word().kind == Word::Kind::sign && words_.word().text == "-" && words_.rest().substr(0, 1) == "-";
+        if (words_.word().kind != Word::Kind::end && !comment) throw Refused{"text behind the end"};
         return tree;
     }
 
 private:
     bool at(const std::string& text) const {
-        return (word_.kind == Word::Kind::keyword || word_.kind == Word::Kind::sign) && word_.text == text;
+        return (words_.word().kind == Word::Kind::keyword || words_.word().kind == Word::Kind::sign) &&
+               words_.word().text == text;
     }
     bool take(const std::string& text) {
         if (!at(text)) return false;
-        advance();
+        words_.advance();
         return true;
     }
     void need(const std::string& text) {
         if (!take(text)) throw Refused{"lacks " + text};
     }
     std::string need_string() {
-        if (word_.kind != Word::Kind::text) throw Refused{"lacks a string"};
-        std::string text = word_.text;
-        advance();
+        if (words_.word().kind != Word::Kind::text) throw Refused{"lacks a string"};
+        std::string text = words_.word().text;
+        words_.advance();
         return text;
     }
 
@@ -311,8 +299,8 @@ private:
             } else if (take("IN")) {
                 left = in(left, negated);
             } else if (at("CONTAINS") || at("STARTSWITH") || at("ENDSWITH")) {
-                const std::string how = word_.text;
-                advance();
+                const std::string how = words_.word().text;
+                words_.advance();
                 left = search(left, how, need_string(), negated);
             } else if (negated) {
                 throw Refused{"NOT in the wrong place"};
@@ -360,13 +348,13 @@ private:
         return primary();
     }
     Tree primary() {
-        const Word word = word_;
+        const Word word = words_.word();
         if (take("(")) {
             Tree inner = any();
             need(")");
             return inner;
         }
-        advance();
+        words_.advance();
         switch (word.kind) {
             case Word::Kind::text: return constant(word.text);
             case Word::Kind::integer: try { return constant(to_long(word.text));
@@ -401,103 +389,7 @@ private:
         throw Refused{"lacks a value"};
     }
 
-    // Words.
-
-    static bool letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$'; }
-    static bool digit(char c) { return c >= '0' && c <= '9'; }
-
-    void skip() {
-        for (;;) {
-            while (at_ < text_.size() && std::string_view{" \t\n\r\f"}.find(text_[at_]) != std::string_view::npos) ++at_;
-            if (text_.substr(at_, 2) == "--") {
-                const auto end = text_.find_first_of("\r\n", at_);
-                if (end == std::string_view::npos) return;
-                at_ = end;
-            } else if (text_.substr(at_, 2) == "/*") {
-                const auto end = text_.find("*/", at_ + 2);
-                if (end == std::string_view::npos) throw Refused{"open comment"};
-                at_ = end + 2;
-            } else {
-                return;
-            }
-        }
-    }
-    std::string take_while(bool (*wanted)(char)) {
-        std::string taken;
-        while (at_ < text_.size() && wanted(text_[at_])) taken += text_[at_++];
-        return taken;
-    }
-    void advance() {
-        skip();
-        if (at_ >= text_.size()) {
-            word_ = {};
-            return;
-        }
-        const char c = text_[at_];
-        if (letter(c)) {
-            const std::string name = take_while([](char x) { return letter(x) || digit(x); });
-            for (const std::string& keyword : keywords) {
-                if (upper(name) != keyword) continue;
-                word_ = {Word::Kind::keyword, keyword};
-                return;
-            }
-            word_ = {Word::Kind::name, name};
-        } else if (digit(c) || (c == '.' && at_ + 1 < text_.size() && digit(text_[at_ + 1]))) {
-            number();
-        } else if (c == '\'') {
-            string();
-        } else {
-            for (const std::string sign : {"<>", "<=", ">=", "<", ">", "=", "(", ")", ",", "+", "-"}) {
-                if (text_.substr(at_, sign.size()) != sign) continue;
-                at_ += sign.size();
-                word_ = {Word::Kind::sign, sign};
-                return;
-            }
-            throw Refused{"a strange character"};
-        }
-    }
-    void number() {
-        std::string text = take_while(digit);
-        const std::string whole = text;
-        if (at_ < text_.size() && text_[at_] == '.') {
-            text += text_[at_++];
-            text += take_while(digit);
-        }
-        std::size_t ahead = at_;
-        std::string exponent;
-        if (ahead < text_.size() && (text_[ahead] == 'e' || text_[ahead] == 'E')) {
-            exponent += text_[ahead++];
-            if (ahead < text_.size() && (text_[ahead] == '+' || text_[ahead] == '-')) exponent += text_[ahead++];
-            if (ahead < text_.size() && digit(text_[ahead])) {
-                at_ = ahead;
-                text += exponent + take_while(digit);
-            }
-        }
-        if (text == whole) {
-            if (whole.size() > 1 && whole[0] == '0') throw Refused{"leading zeros"};
-            if (at_ < text_.size() && (text_[at_] == 'l' || text_[at_] == 'L')) ++at_;
-        }
-        word_ = {text == whole ? Word::Kind::integer : Word::Kind::real, text};
-    }
-    void string() {
-        std::string decoded;
-        for (++at_; at_ < text_.size(); ++at_) {
-            if (text_[at_] == '\'') {
-                if (at_ + 1 >= text_.size() || text_[at_ + 1] != '\'') {
-                    ++at_;
-                    word_ = {Word::Kind::text, decoded};
-                    return;
-                }
-                ++at_;
-            }
-            decoded += text_[at_];
-        }
-        throw Refused{"an open string"};
-    }
-
-    std::string_view text_;
-    std::size_t at_ = 0;
-    Word word_;
+    Words words_;
 };
 
 }  // namespace

@@ -1,13 +1,11 @@
 // From an SQL92 expression to steps: recursive descent over the words, bounded in depth.
-#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <system_error>
 
-#include <hufu/core/assert.hpp>
-
 #include "sql/program.hpp"
 #include "sql/tokens.hpp"
+#include "sql/writer.hpp"
 
 namespace hufu::remoting {
 namespace {
@@ -60,9 +58,7 @@ public:
             static_cast<void>(expected("AND, OR, a comparison or the end of the expression"));
             return error_;
         }
-        sort_names();
-        program_.bytes = size_of(program_);
-        return std::move(program_);
+        return writer_.finish();
     }
 
 private:
@@ -87,23 +83,8 @@ private:
         return false;
     }
 
-    // Steps.
-
-    std::uint32_t emit(SqlOp op, int grows, std::uint32_t argument = 0, bool negated = false) {
-        stack_ += grows;
-        stack_used_ = std::max(stack_used_, stack_);
-        program_.steps.push_back({op, negated, argument});
-        return static_cast<std::uint32_t>(program_.steps.size() - 1);
-    }
     [[nodiscard]] bool steps_fit() {
-        HUFU_ASSERT(stack_used_ <= static_cast<int>(sql_stack_max));
-        return program_.steps.size() <= sql_steps_max ||
-               refuse(too_large("too many comparisons: more steps", sql_steps_max));
-    }
-    void land(std::uint32_t jump) { program_.steps[jump].argument = static_cast<std::uint32_t>(program_.steps.size()); }
-    std::uint32_t add(SqlConstant constant) {
-        program_.constants.push_back(std::move(constant));
-        return static_cast<std::uint32_t>(program_.constants.size() - 1);
+        return writer_.next() <= sql_steps_max || refuse(too_large("too many comparisons: more steps", sql_steps_max));
     }
 
     // Grammar, loosest binding first.
@@ -135,13 +116,13 @@ private:
         if (!as_boolean(left)) {
             return false;
         }
-        const auto decided = emit(jump, 0);
+        const auto decided = writer_.emit(jump, 0);
         Operand right;
         if (!(this->*parse)(right) || !as_boolean(right)) {
             return false;
         }
-        emit(combine, -1);
-        land(decided);
+        writer_.emit(combine, -1);
+        writer_.land(decided);
         left.shape = Shape::boolean;
         return steps_fit();
     }
@@ -164,9 +145,9 @@ private:
                 if (!accept(SqlWord::kw_null)) {
                     return expected(negated ? "NULL after IS NOT" : "NULL or NOT NULL after IS");
                 }
-                emit(SqlOp::is_null, 0);
+                writer_.emit(SqlOp::is_null, 0);
                 if (negated) {
-                    emit(SqlOp::invert, 0);
+                    writer_.emit(SqlOp::invert, 0);
                 }
                 left.shape = Shape::boolean;
             } else {
@@ -192,9 +173,9 @@ private:
             (right.shape == Shape::number_constant || right.shape == Shape::text_constant)) {
             return expected_at(right.token, "TRUE, FALSE or a property to compare TRUE or FALSE with");
         }
-        emit(SqlOp::equal, -1);
+        writer_.emit(SqlOp::equal, -1);
         if (negated) {
-            emit(SqlOp::invert, 0);
+            writer_.emit(SqlOp::invert, 0);
         }
         left.shape = Shape::boolean;
         return true;
@@ -254,13 +235,13 @@ private:
             return false;
         }
         ++at_;
-        const auto unknown = emit(SqlOp::jump_if_null, 0);
+        const auto unknown = writer_.emit(SqlOp::jump_if_null, 0);
         Operand right;
         if (!unary(right) || !orderable(right)) {
             return false;
         }
-        emit(op, -1);
-        land(unknown);
+        writer_.emit(op, -1);
+        writer_.land(unknown);
         return true;
     }
 
@@ -271,29 +252,29 @@ private:
         }
         Operand low;
         Operand high;
-        emit(SqlOp::duplicate, 1);
-        auto unknown = emit(SqlOp::jump_if_null, 0);
+        writer_.emit(SqlOp::duplicate, 1);
+        auto unknown = writer_.emit(SqlOp::jump_if_null, 0);
         if (!unary(low) || !orderable(low)) {
             return false;
         }
-        emit(negated ? SqlOp::less : SqlOp::greater_equal, -1);
-        land(unknown);
-        const auto decided = emit(negated ? SqlOp::jump_if_true : SqlOp::jump_if_false, 0);
+        writer_.emit(negated ? SqlOp::less : SqlOp::greater_equal, -1);
+        writer_.land(unknown);
+        const auto decided = writer_.emit(negated ? SqlOp::jump_if_true : SqlOp::jump_if_false, 0);
         if (!accept(SqlWord::kw_and)) {
             return expected("AND between the two bounds of BETWEEN");
         }
-        emit(SqlOp::over, 1);
-        unknown = emit(SqlOp::jump_if_null, 0);
+        writer_.emit(SqlOp::over, 1);
+        unknown = writer_.emit(SqlOp::jump_if_null, 0);
         if (!unary(high) || !orderable(high)) {
             return false;
         }
-        emit(negated ? SqlOp::greater : SqlOp::less_equal, -1);
-        land(unknown);
-        emit(negated ? SqlOp::either : SqlOp::both, -1);
-        land(decided);
-        emit(SqlOp::drop_below, -1);
+        writer_.emit(negated ? SqlOp::greater : SqlOp::less_equal, -1);
+        writer_.land(unknown);
+        writer_.emit(negated ? SqlOp::either : SqlOp::both, -1);
+        writer_.land(decided);
+        writer_.emit(SqlOp::drop_below, -1);
         if (!negated && low.shape == Shape::number_constant && high.shape == Shape::number_constant &&
-            above(program_.constants[low.constant], program_.constants[high.constant])) {
+            above(writer_.constant(low.constant), writer_.constant(high.constant))) {
             return expected_at(high.token, "an upper bound of BETWEEN that is not below the lower one");
         }
         return true;
@@ -317,10 +298,7 @@ private:
         if (!accept(SqlWord::close)) {
             return expected("\",\" or \")\" in the list of IN");
         }
-        std::sort(list.begin(), list.end());
-        list.erase(std::unique(list.begin(), list.end()), list.end());
-        program_.lists.push_back(std::move(list));
-        emit(SqlOp::in, 0, static_cast<std::uint32_t>(program_.lists.size() - 1), negated);
+        writer_.emit(SqlOp::in, 0, writer_.add_list(std::move(list)), negated);
         return true;
     }
 
@@ -335,13 +313,13 @@ private:
         }
         if (wanted.text.empty()) {
             // Nothing contains the empty text, nor does anything lack it: false, whatever the operand would have been.
-            program_.steps.resize(left.step);
+            writer_.take_back(left.step);
             SqlConstant never;
             never.kind = SqlKind::boolean;
-            emit(SqlOp::constant, 0, add(std::move(never)));
+            writer_.emit(SqlOp::constant, 0, writer_.add(std::move(never)));
             return true;
         }
-        emit(op, 0, add(std::move(wanted)), negated);
+        writer_.emit(op, 0, writer_.add(std::move(wanted)), negated);
         return true;
     }
 
@@ -350,7 +328,7 @@ private:
             return refuse(too_large("nested too deep: more levels", sql_nesting_max));
         }
         operand.token = at_;
-        operand.step = static_cast<std::uint32_t>(program_.steps.size());
+        operand.step = writer_.next();
         const bool whole = signed_or_plain(operand);
         --nesting_;
         return whole;
@@ -365,13 +343,13 @@ private:
             if (!unary(operand)) {
                 return false;
             }
-            emit(SqlOp::negate, 0);
+            writer_.emit(SqlOp::negate, 0);
             operand.shape = Shape::computed;
         } else if (accept(SqlWord::kw_not)) {
             if (!unary(operand) || !as_boolean(operand)) {
                 return false;
             }
-            emit(SqlOp::invert, 0);
+            writer_.emit(SqlOp::invert, 0);
             operand.shape = Shape::boolean;
         } else if (!primary(operand)) {
             return false;
@@ -424,24 +402,18 @@ private:
                 break;
             default: return expected("a property, a number, a string, TRUE, FALSE, NOT or \"(\"");
         }
-        operand.constant = add(std::move(constant));
-        emit(SqlOp::constant, 1, operand.constant);
+        operand.constant = writer_.add(std::move(constant));
+        writer_.emit(SqlOp::constant, 1, operand.constant);
         return true;
     }
 
     bool property() {
-        auto& names = program_.names;
-        const std::string_view name = token().text;
-        const auto known = std::find(names.begin(), names.end(), name);
-        const auto slot = static_cast<std::uint32_t>(known - names.begin());
-        if (known == names.end()) {
-            if (names.size() == sql_names_max) {
-                return refuse(too_large("too many different properties", sql_names_max));
-            }
-            names.emplace_back(name);
+        const auto place = writer_.add_name(token().text);
+        if (!place) {
+            return refuse(too_large("too many different properties", sql_names_max));
         }
         ++at_;
-        emit(SqlOp::property, 1, slot);
+        writer_.emit(SqlOp::property, 1, *place);
         return true;
     }
 
@@ -484,7 +456,7 @@ private:
 
     bool as_boolean(Operand& operand) {
         switch (operand.shape) {
-            case Shape::property: emit(SqlOp::cast, 0); break;
+            case Shape::property: writer_.emit(SqlOp::cast, 0); break;
             case Shape::boolean:
             case Shape::boolean_constant:
             case Shape::null_constant: break;
@@ -494,44 +466,11 @@ private:
         return true;
     }
 
-    void sort_names() {
-        std::vector<std::string> sorted = program_.names;
-        std::sort(sorted.begin(), sorted.end());
-        for (SqlStep& step : program_.steps) {
-            if (step.op == SqlOp::property) {
-                const auto at = std::lower_bound(sorted.begin(), sorted.end(), program_.names[step.argument]);
-                step.argument = static_cast<std::uint32_t>(at - sorted.begin());
-            }
-        }
-        program_.names = std::move(sorted);
-    }
-
-    static std::size_t size_of(const SqlProgram& program) {
-        std::size_t bytes = sizeof program + program.steps.capacity() * sizeof(SqlStep) +
-                            program.constants.capacity() * sizeof(SqlConstant) +
-                            program.names.capacity() * sizeof(std::string);
-        for (const SqlConstant& constant : program.constants) {
-            bytes += constant.text.capacity();
-        }
-        for (const std::string& name : program.names) {
-            bytes += name.capacity();
-        }
-        for (const auto& list : program.lists) {
-            bytes += sizeof list;
-            for (const std::string& text : list) {
-                bytes += sizeof text + text.capacity();
-            }
-        }
-        return bytes;
-    }
-
     const std::vector<SqlToken>& tokens_;
     std::uint32_t at_ = 0;
     std::size_t nesting_ = 0;
     std::size_t searches_ = 0;
-    int stack_ = 0;
-    int stack_used_ = 0;
-    SqlProgram program_;
+    SqlWriter writer_;
     Error error_;
 };
 

@@ -41,6 +41,10 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
     } else if (flag == "--queues") {
         if (!read_number(value, server.default_queues) || server.default_queues < 1 || server.default_queues > 1024)
             return "--queues \"" + value + "\": must be a number from 1 to 1024";
+    } else if (flag == "--delay-levels") {
+        auto levels = parse_delay_levels(value);
+        if (!levels) return "--delay-levels: " + levels.error().text();
+        server.delay_levels = std::move(*levels);
     } else if (flag == "--ready-fd") {
         int descriptor = -1;
         if (!read_number(value, descriptor) || descriptor < 0)
@@ -99,6 +103,9 @@ const char* program_help() noexcept {
            "the last moments)\n"
            "  --auto-create-topics on|off    whether a send creates a missing topic (default on)\n"
            "  --queues N                     queues of a topic created by a send (default 8)\n"
+           "  --delay-levels LADDER          what DELAY=1, 2, … wait (default \"1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m "
+           "10m "
+           "20m 30m 1h 2h\"); units ms, s, m, h, d\n"
            "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"
            "  --ready-fd N                   writes the TCP address and a newline to this descriptor when accepting\n"
            "\n"

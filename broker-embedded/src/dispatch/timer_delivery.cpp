@@ -11,7 +11,6 @@
 namespace hufu::broker {
 namespace {
 
-constexpr std::size_t slice_records = 256;
 constexpr std::uint64_t slice_bytes = 256U << 10U;
 constexpr std::uint64_t flying_bytes_max = 1U << 20U;  // so that a send behind them waits for little
 constexpr std::chrono::milliseconds busy_wait{2};      // the log is behind
@@ -38,10 +37,13 @@ void Timers::deliver(DispatchState& state, SteadyTime now) {
         read(slice);
         if (const auto copied = copy(state, slice, now_ms); !copied) {
             put_back(slice);
+            // Perhaps it is too much at once for what is left of the log's memory or segment.
+            slice_records_ = std::max<std::size_t>(1, slice.size() / 2);
             waits_for_log_ = true;
             next_at_ = now + busy_wait;
             return;
         }
+        slice_records_ = std::min(slice_records_max, slice_records_ * 2);
         report(state, slice);
         note_pending();
     }
@@ -64,7 +66,7 @@ std::vector<Timers::Due> Timers::take_due(std::int64_t now_ms) {
     // Never past one that is not durable yet: after a crash it could be there, behind a progress that covers it.
     const std::uint64_t durable = mutant_active("timer_passes_what_is_not_durable") ? next_offset_ : log_.max_offset(wheel_);
     std::vector<Due> slice;
-    for (const Timer* next = book_.next(); next != nullptr && slice.size() < slice_records; next = book_.next()) {
+    for (const Timer* next = book_.next(); next != nullptr && slice.size() < slice_records_; next = book_.next()) {
         if (next->due_ms > now_ms || next->offset >= durable) break;
         slice.push_back({.timer = book_.take_next()});
         slice.back().recalled = book_.is_recalled(slice.back().timer.offset);
@@ -111,6 +113,7 @@ std::uint64_t Timers::address(DispatchState& state, std::vector<Due>& slice) {
         const Topic* topic = state.find_topic(due.record->topic);
         due.astray = topic == nullptr;
         if (due.astray) {
+            bytes += 2 * derived_topic_length_max;
             topic = state.find_topic(astray_topic);
             if (topic == nullptr) {
                 // A broker that cannot make another topic still has to keep the message.

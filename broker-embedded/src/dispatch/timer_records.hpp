@@ -10,10 +10,11 @@ namespace hufu::broker {
 
 inline constexpr std::uint64_t progress_bytes = 2048;  ///< of a progress record, at most
 
-/// Room that a copy may need beyond the stored record.
-inline constexpr std::size_t added_bytes = 64 + dead_letter_prefix.size() + 2 * derived_topic_length_max;
-
-inline std::uint64_t room_for(const remoting::Record& record) { return remoting::record_size(record) + added_bytes; }
+/// Room for a copy of the record with what delivery adds to its properties.
+inline std::uint64_t room_for(const remoting::Record& record) {
+    constexpr std::uint64_t dequeue_bytes = 64;
+    return remoting::record_size(record) + dequeue_bytes;
+}
 
 inline std::int64_t wall_ms(const DispatchState& state) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(state.clock.system_now().time_since_epoch()).count();

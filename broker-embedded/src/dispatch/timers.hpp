@@ -103,7 +103,9 @@ private:
     std::uint64_t progress_log_offset_ = 0;  ///< where the newest progress stands in the log
     std::uint64_t moved_ticket_ = 0;         ///< of the last move
     std::uint64_t settled_ticket_ = 0;
-    bool waits_for_log_ = false;  ///< the next settled group is a reason to look again
+    static constexpr std::size_t slice_records_max = 256;
+    std::size_t slice_records_ = slice_records_max;  ///< fewer when the log had no room for so many
+    bool waits_for_log_ = false;                     ///< the next settled group is a reason to look again
     SteadyTime next_at_ = SteadyTime::max();
     std::vector<std::byte> read_;  // scratch: records of a slice
     std::string properties_;       // scratch

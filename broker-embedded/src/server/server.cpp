@@ -37,6 +37,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
     result.advertised = advertised;
     result.auto_create_topics = options.auto_create_topics;
     result.default_queues = static_cast<std::int32_t>(options.default_queues);
+    result.delay_levels = options.delay_levels;
     result.answer_before_durable = options.durability == Durability::async;
     return result;
 }

@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <string>
 
+#include <hufu/broker/delay_levels.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 #include <hufu/core/log.hpp>
@@ -31,7 +32,8 @@ struct ServerOptions {
     Durability durability = Durability::sync;
     bool auto_create_topics = true;    ///< a send to a missing topic makes it
     std::uint32_t default_queues = 8;  ///< queues of topics made by a send
-    std::string metrics_listen = {};   ///< "host:port" for /metrics and /healthz, empty: none
+    DelayLevels delay_levels = default_delay_levels();
+    std::string metrics_listen = {};  ///< "host:port" for /metrics and /healthz, empty: none
 };
 
 /// A running broker. `open` recovers the log and listens; `run` serves until a stop is asked for.

@@ -194,16 +194,6 @@ TEST_F(DispatchGroupsTest, LetsAnUnrefreshedLockGoAfterSixtySeconds) {
     EXPECT_THAT(locked(lock(second, RequestCode::lock_batch_queues, "c2", {0})), ElementsAre(0));
 }
 
-TEST_F(DispatchGroupsTest, ListsTopics) {
-    start();
-    send("orders", 0, "x");
-    EXPECT_EQ(ask(static_cast<RequestCode>(206), remoting::NoFields{}).body,
-              R"({"brokerAddr":null,"topicList":["orders"]})");
-    EXPECT_THAT(ask(static_cast<RequestCode>(21), remoting::NoFields{}).body, HasSubstr(R"("topicName":"orders")"));
-    EXPECT_THAT(ask(static_cast<RequestCode>(106), remoting::NoFields{}).body,
-                HasSubstr(R"("brokerAddrs":{"0":"10.0.0.1:10911"})"));
-}
-
 TEST_F(DispatchGroupsTest, AnswersRequestsThatLackTheirFields) {
     start();
     for (const auto& code : {10, 11, 14, 15, 29, 30, 31, 34, 35, 38, 41, 42, 105, 310, 320}) {

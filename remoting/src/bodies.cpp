@@ -57,6 +57,7 @@ Result<TopicRoute> TopicRoute::parse(std::string_view text) {
         return object.error();
     }
     TopicRoute route;
+    route.order_conf = text_of(*object, "orderTopicConf");
     for_each_object(*object, "queueDatas", [&route](const json::object& queue) {
         route.queues.push_back({.broker_name = text_of(queue, "brokerName"),
                                 .read_queues = number32_of(queue, "readQueueNums"),
@@ -102,9 +103,11 @@ std::string TopicRoute::to_json() const {
                                             {"brokerAddrs", std::move(addresses)},
                                             {"enableActingMaster", false}});
     }
-    return json::serialize(json::object{{"queueDatas", std::move(queue_datas)},
-                                        {"brokerDatas", std::move(broker_datas)},
-                                        {"filterServerTable", json::object{}}});
+    json::object route{{"queueDatas", std::move(queue_datas)},
+                       {"brokerDatas", std::move(broker_datas)},
+                       {"filterServerTable", json::object{}}};
+    if (!order_conf.empty()) route.emplace("orderTopicConf", order_conf);
+    return json::serialize(route);
 }
 
 Result<Heartbeat> Heartbeat::parse(std::string_view text) {

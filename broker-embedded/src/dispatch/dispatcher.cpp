@@ -26,8 +26,17 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       connections{metrics.gauge("hufu_broker_connections", "Open client connections")},
       parked_gauge{metrics.gauge("hufu_broker_parked_pulls", "Pulls waiting for a message")},
       members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {
-    for (const auto add : {add_send_handlers, add_find_handlers, add_pull_handlers, add_offset_handlers, add_filter_handlers,
-                           add_group_handlers, add_route_handlers, add_recall_handlers})
+    for (const auto add : {
+             add_filter_handlers,
+             add_find_handlers,
+             add_group_handlers,
+             add_name_service_handlers,
+             add_offset_handlers,
+             add_pull_handlers,
+             add_recall_handlers,
+             add_send_handlers,
+             add_topic_admin_handlers,
+         })
         add(handlers);
 }
 
@@ -92,6 +101,7 @@ struct Dispatcher::Impl {
 Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics, Clock& clock)
     : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics, clock}, {}}} {
     load_topics(impl_->state);
+    load_name_service(impl_->state);
     load_positions(impl_->state);
     impl_->state.timers.load(impl_->state);
     for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);

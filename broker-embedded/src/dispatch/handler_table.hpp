@@ -46,13 +46,14 @@ private:
 
 // One function per family, in the file of that family.
 
-void add_send_handlers(HandlerTable& table);    // send.cpp
-void add_find_handlers(HandlerTable& table);    // find.cpp
-void add_pull_handlers(HandlerTable& table);    // pull.cpp
-void add_offset_handlers(HandlerTable& table);  // offsets.cpp
-void add_filter_handlers(HandlerTable& table);  // filters.cpp
-void add_group_handlers(HandlerTable& table);   // groups.cpp
-void add_route_handlers(HandlerTable& table);   // route.cpp
-void add_recall_handlers(HandlerTable& table);  // recall.cpp
+void add_filter_handlers(HandlerTable& table);        // filters.cpp
+void add_find_handlers(HandlerTable& table);          // find.cpp
+void add_group_handlers(HandlerTable& table);         // groups.cpp
+void add_name_service_handlers(HandlerTable& table);  // name_service.cpp
+void add_offset_handlers(HandlerTable& table);        // offsets.cpp
+void add_pull_handlers(HandlerTable& table);          // pull.cpp
+void add_recall_handlers(HandlerTable& table);        // recall.cpp
+void add_send_handlers(HandlerTable& table);          // send.cpp
+void add_topic_admin_handlers(HandlerTable& table);   // topic_admin.cpp
 
 }  // namespace hufu::broker

@@ -1,4 +1,5 @@
 // Where queues begin and end, and where groups stand in them: 14, 15, 29, 30, 31, 32.
+#include <algorithm>
 #include <charconv>
 
 #include "names.hpp"
@@ -131,6 +132,22 @@ bool store_positions(DispatchState& state, SteadyTime now) {
                                   state.changed_positions.begin() + static_cast<std::ptrdiff_t>(stored));
     state.positions_due = state.changed_positions.empty() ? SteadyTime::max() : now + state.options.offsets_every;
     return state.changed_positions.empty();
+}
+
+void forget_positions(DispatchState& state, const Topic& topic) {
+    const auto of_topic = [&](QueueHandle queue) {
+        return std::find(topic.queues.begin(), topic.queues.end(), queue) != topic.queues.end();
+    };
+    std::erase_if(state.changed_positions, [&](const auto& changed) { return of_topic(changed.second); });
+    for (auto group = state.positions.begin(); group != state.positions.end();) {
+        std::erase_if(group->second, [&](const auto& position) {
+            if (!of_topic(position.first)) return false;
+            // Refused: the position stays in the log and does no harm, the queue's offsets never begin anew.
+            static_cast<void>(state.log.erase_state(key_of(group->first, state.log.queue_name(position.first))));
+            return true;
+        });
+        group = group->second.empty() ? state.positions.erase(group) : std::next(group);
+    }
 }
 
 void load_positions(DispatchState& state) {

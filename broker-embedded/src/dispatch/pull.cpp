@@ -152,6 +152,9 @@ static void handle_pull(DispatchState& state, const Request& request) {
         return state.refuse(request, ResponseCode::invalid_parameter, fault);
     const Topic* topic = state.require_queue(request, header->topic, header->queue_id);
     if (topic == nullptr) return;
+    if ((topic->perm & remoting::permission::read) == 0)
+        return state.refuse(request, ResponseCode::no_permission,
+                            "topic \"" + topic->name + "\": pulling message is forbidden");
     const QueueHandle handle = topic->queues[static_cast<std::size_t>(header->queue_id)];
 
     ParkedPull pull;
@@ -230,6 +233,20 @@ void end_waits(DispatchState& state, SteadyTime now) {
             }
             answer_pull(state, pull, read(state, handle, pull));
         }
+    }
+}
+
+void refuse_parked_pulls(DispatchState& state, QueueHandle queue, std::string_view topic) {
+    const std::string remark = "topic \"" + std::string{topic} + "\" was deleted";
+    for (const ParkedPull& pull : take_parked(state, queue)) {
+        Session* session = state.find(pull.connection);
+        if (session == nullptr) continue;
+        const std::size_t before = session->output.size();
+        remoting::CommandWriter writer{
+            session->output, pull.serialize_type,          static_cast<std::int32_t>(ResponseCode::topic_not_exist),
+            pull.opaque,     remoting::flag_bit::response, remark};
+        writer.finish();
+        state.produced(pull.connection, *session, before);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include "names.hpp"
 #include "state.hpp"
+#include "system_topics.hpp"
 #include "timer_records.hpp"
 
 namespace hufu::broker {
@@ -17,15 +18,6 @@ namespace {
 using remoting::SendRequest;
 
 constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group that was never configured
-
-/// Topics a real broker keeps for itself; a message there would mean something else (TopicValidator).
-constexpr std::string_view reserved_topics[] = {"SCHEDULE_TOPIC_XXXX",
-                                                "RMQ_SYS_TRANS_HALF_TOPIC",
-                                                "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-                                                "TRANS_CHECK_MAX_TIME_TOPIC",
-                                                "SELF_TEST_TOPIC",
-                                                "OFFSET_MOVED_EVENT",
-                                                "TBW102"};
 
 /// What this broker does not do with a message.
 Refusal unsupported(const Traits& traits) {
@@ -42,18 +34,20 @@ Topic* topic_for(DispatchState& state, std::string_view name, Refusal& refusal) 
         refusal = {ResponseCode::invalid_parameter, std::move(fault)};
         return nullptr;
     }
-    if (std::find(std::begin(reserved_topics), std::end(reserved_topics), name) != std::end(reserved_topics)) {
+    const auto system = find_system_topic(state.options, name);
+    if (name == template_topic || (system && !system->takes_messages)) {
         refusal = {ResponseCode::no_permission, "topic \"" + std::string{name} + "\" is reserved; choose another name"};
         return nullptr;
     }
     const bool derived = is_retry_topic(name) || is_dead_letter_topic(name);
-    if (!derived && !state.options.auto_create_topics) {
+    if (!derived && !system && !state.options.auto_create_topics) {
         refusal = {ResponseCode::topic_not_exist, "topic \"" + std::string{name} +
                                                       "\" does not exist and automatic creation is off; create it, or start "
                                                       "the broker with --auto-create-topics on"};
         return nullptr;
     }
-    auto made = state.create_topic(name, derived ? 1 : state.options.default_queues);
+    auto made = system ? state.store_topic(name, system->config)
+                       : state.create_topic(name, derived ? 1 : state.options.default_queues);
     if (!made) {
         refusal = refusal_of(made.error());
         return nullptr;
@@ -114,13 +108,23 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
 }
 
 void answer_refused(DispatchState& state, const PendingSend& send, const Refusal& refusal) {
-    state.messages_refused.add(1 + send.more_log_offsets.size());
+    if (!send.plain) state.messages_refused.add(1 + send.more_log_offsets.size());
     state.requests_refused.add();
     Session* session = state.find(send.connection);
     if (session == nullptr || !send.answer) return;
     const std::size_t before = session->output.size();
     remoting::CommandWriter writer{session->output, send.serialize_type,          static_cast<std::int32_t>(refusal.code),
                                    send.opaque,     remoting::flag_bit::response, refusal.remark};
+    writer.finish();
+    state.produced(send.connection, *session, before);
+}
+
+void answer_plain(DispatchState& state, const PendingSend& send) {
+    Session* session = state.find(send.connection);
+    if (session == nullptr || !send.answer) return;
+    const std::size_t before = session->output.size();
+    remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(ResponseCode::success),
+                                   send.opaque, remoting::flag_bit::response};
     writer.finish();
     state.produced(send.connection, *session, before);
 }
@@ -251,6 +255,8 @@ Refusal accept(DispatchState& state, const Request& request) {
     }
     Topic* topic = topic_for(state, name, refusal);
     if (topic == nullptr) return refusal;
+    if (!state.options.writable)
+        return {ResponseCode::no_permission, "the broker takes no messages at present (brokerPermission); send to another"};
     if ((topic->perm & remoting::permission::write) == 0)
         return {ResponseCode::no_permission, "topic \"" + topic->name + "\": sending message is forbidden"};
     if (queue_id >= static_cast<std::int32_t>(topic->queues.size()))
@@ -285,7 +291,21 @@ static void handle_send(DispatchState& state, const Request& request) {
     }
 }
 
+void DispatchState::succeed_when_durable(const Request& request) {
+    // Nothing may be answered before what was accepted earlier: an equal change may still be on its way.
+    if (changed_at <= settled_ticket) return succeed(request);
+    PendingSend change;
+    change.ticket = pending_head < pending.size() ? std::max(changed_at, pending.back().ticket) : changed_at;
+    change.connection = request.connection;
+    change.opaque = request.command.opaque;
+    change.serialize_type = request.command.serialize_type;
+    change.answer = !request.command.is_one_way();
+    change.plain = true;
+    pending.push_back(std::move(change));
+}
+
 void settle_sends(DispatchState& state, const Outcome& outcome) {
+    state.settled_ticket = std::max(state.settled_ticket, outcome.through);
     Refusal refusal;
     if (!outcome.durable && outcome.through > 0) refusal = refusal_of(outcome.error);
     std::uint64_t messages = 0;
@@ -295,6 +315,10 @@ void settle_sends(DispatchState& state, const Outcome& outcome) {
         state.unsettled_bytes -= send.bytes;
         if (!outcome.durable) {
             answer_refused(state, send, refusal);
+            continue;
+        }
+        if (send.plain) {
+            answer_plain(state, send);
             continue;
         }
         messages += 1 + send.more_log_offsets.size();

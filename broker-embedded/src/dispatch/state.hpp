@@ -64,6 +64,7 @@ struct PendingSend {
     remoting::SerializeType serialize_type = remoting::SerializeType::json;
     bool answer = true;   ///< false: one-way, or answered already
     bool durable = true;  ///< the answer waits for the disk
+    bool plain = false;   ///< no message: a change of topics or settings
     QueueHandle queue;
     std::int32_t queue_id = 0;
     std::uint64_t queue_offset = 0;
@@ -146,6 +147,9 @@ public:
     }
     void succeed(const Request& request, std::string_view body = {});
     void refuse(const Request& request, ResponseCode code, std::string_view remark);
+    void refuse(const Request& request, const Refusal& refusal) { refuse(request, refusal.code, refusal.remark); }
+    /// Success, once the last change of topics or settings is durable.
+    void succeed_when_durable(const Request& request);
     void refuse(const ReplyTo& to, ResponseCode code, std::string_view remark);
 
     // Asking clients.
@@ -189,6 +193,9 @@ public:
     Result<Topic*> create_topic(std::string_view name, std::int32_t queues);
     /// Makes or changes the topic, in the log and here; pointers to it stay good. The error is for the client.
     Result<Topic*> store_topic(std::string_view name, TopicConfig config);
+    /// The topic, where its groups stand and what it holds are gone, for a later topic of that name too. Its queues go on
+    /// counting where they stood, so that a consumer's old offset never means a new message.
+    Result<void> delete_topic(std::string_view name);
     /// The topic and one of its queues, or an answer that says what is wrong (then null).
     Topic* require_queue(const Request& request, std::string_view topic, std::int32_t queue_id);
     [[nodiscard]] QueueWaits& queue(QueueHandle handle);
@@ -207,11 +214,15 @@ public:
     std::uint64_t unsent = 0;
 
     std::unordered_map<std::string, Topic, StringHash, std::equal_to<>> topics;
-    std::vector<QueueWaits> queues;  // by QueueHandle
+    std::uint64_t topics_version = 0;  // counts changes
+    std::uint64_t changed_at = 0;      // ticket of the last change of topics or settings
+    bool routes_writable = true;       // false: routes tell producers to go elsewhere
+    std::vector<QueueWaits> queues;    // by QueueHandle
     std::vector<QueueHandle> grown;
 
     std::vector<PendingSend> pending;  // [pending_head, end) in ticket order
     std::size_t pending_head = 0;
+    std::uint64_t settled_ticket = 0;
     std::uint64_t unsettled_bytes = 0;
 
     std::size_t parked = 0;
@@ -261,10 +272,17 @@ void end_waits(DispatchState& state, SteadyTime now);                   // pull.
 void drop_parked_pulls(DispatchState& state, ConnectionId connection);  // pull.cpp
 /// Remembers where the group stands; false (nothing happens) when the offset is outside of the queue.
 bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset,
-                     SteadyTime now);                                             // offsets.cpp
-void load_positions(DispatchState& state);                                        // offsets.cpp
-bool store_positions(DispatchState& state, SteadyTime now);                       // offsets.cpp
-void load_topics(DispatchState& state);                                           // topics.cpp
-void tell_members(DispatchState& state, const std::vector<std::string>& groups);  // groups.cpp
+                     SteadyTime now);                                                       // offsets.cpp
+void refuse_parked_pulls(DispatchState& state, QueueHandle queue, std::string_view topic);  // pull.cpp
+void forget_positions(DispatchState& state, const Topic& topic);                            // offsets.cpp
+void load_positions(DispatchState& state);                                                  // offsets.cpp
+bool store_positions(DispatchState& state, SteadyTime now);                                 // offsets.cpp
+/// Of every topic and system topic, sorted.
+std::vector<std::string> all_topic_names(const DispatchState& state);  // topic_admin.cpp
+/// Of a topic, or of a system topic that takes no room yet.
+std::optional<TopicConfig> config_of(DispatchState& state, std::string_view name);  // topic_admin.cpp
+void load_name_service(DispatchState& state);                                       // name_service.cpp
+void load_topics(DispatchState& state);                                             // topics.cpp
+void tell_members(DispatchState& state, const std::vector<std::string>& groups);    // groups.cpp
 
 }  // namespace hufu::broker

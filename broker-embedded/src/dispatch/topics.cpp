@@ -2,6 +2,7 @@
 #include "topics.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "names.hpp"
 #include "state.hpp"
@@ -10,8 +11,20 @@ namespace hufu::broker {
 namespace {
 
 constexpr std::string_view key_prefix = "topic/";
+/// Where the log stood when the topic was deleted: what is older is not its successor's.
+constexpr std::string_view deleted_prefix = "deleted/";
+constexpr std::uint64_t state_overhead = 64;  // of a state entry in the log, at most
 
 std::string key_of(std::string_view name) { return std::string{key_prefix}.append(name); }
+
+/// The log keeps queues by name for good: those of the topic no longer show what they hold by now.
+void hide_queues(DispatchState& state, std::string_view name, std::uint64_t log_offset) {
+    for (std::int32_t queue_id = 0;; ++queue_id) {
+        const auto queue = state.log.find_queue(name, queue_id);
+        if (!queue) return;
+        state.log.hide_before(*queue, log_offset);
+    }
+}
 
 /// Takes the stored config over into memory.
 Topic& adopt(DispatchState& state, std::string_view name, TopicConfig config) {
@@ -53,8 +66,32 @@ Result<Topic*> DispatchState::store_topic(std::string_view name, TopicConfig con
         return Error{ErrorCode::busy, Disposition::reject,
                      "topic \"" + std::string{name} + "\" was not stored: the broker has " +
                          std::to_string(options.queues_max) + " queues already"};
-    if (const auto put = log.put_state(key_of(name), config.to_text()); !put) return put.error();
+    const auto put = log.put_state(key_of(name), config.to_text());
+    if (!put) return put.error();
+    changed_at = *put;
+    ++topics_version;
     return &adopt(*this, name, std::move(config));
+}
+
+Result<void> DispatchState::delete_topic(std::string_view name) {
+    const auto found = topics.find(name);
+    if (found == topics.end()) return {};
+    const std::string key = key_of(name);
+    const std::string tombstone = std::string{deleted_prefix}.append(name);
+    const std::string end = std::to_string(log.end_offset());
+    // Both or neither, or a crash between them would hand old messages to the topic's successor.
+    if (auto reserved = log.reserve(2 * (tombstone.size() + end.size() + state_overhead), 2); !reserved) return reserved;
+    if (const auto put = log.put_state(tombstone, end); !put) return put.error();
+    const auto erased = log.erase_state(key);
+    if (!erased) return erased.error();
+    changed_at = *erased;
+    ++topics_version;
+    const Topic topic = std::move(found->second);
+    topics.erase(found);
+    hide_queues(*this, topic.name, log.end_offset());
+    forget_positions(*this, topic);
+    for (const QueueHandle queue : topic.queues) refuse_parked_pulls(*this, queue, topic.name);
+    return {};
 }
 
 Result<Topic*> DispatchState::create_topic(std::string_view name, std::int32_t queue_count) {
@@ -91,6 +128,19 @@ void load_topics(DispatchState& state) {
         }
     });
     for (auto& [name, config] : found) adopt(state, name, std::move(config));
+
+    std::vector<std::string> outdated;
+    state.log.for_each_state(deleted_prefix, [&](std::string_view key, std::string_view value) {
+        std::uint64_t log_offset = 0;
+        const bool number = std::from_chars(value.data(), value.data() + value.size(), log_offset).ec == std::errc{};
+        if (number && log_offset > state.log.start_offset()) {
+            hide_queues(state, key.substr(deleted_prefix.size()), log_offset);
+        } else {
+            outdated.emplace_back(key);  // retention has taken all of it
+        }
+    });
+    for (const std::string& key : outdated)
+        if (!state.log.erase_state(key)) break;  // the next start tries again
 }
 
 }  // namespace hufu::broker

@@ -29,6 +29,7 @@ struct DispatcherOptions {
     std::int32_t default_queues = 8;  ///< of topics made by a send; %RETRY% and %DLQ% topics have one
     /// Asynchronous durability: a send is answered when the log took it. A topic's attribute `flush.type` goes before it.
     bool answer_before_durable = false;
+    bool writable = true;             ///< false: every send is refused, routes name no writable queue
     bool mixed_message_type = false;  ///< whether a topic may declare `message.type=MIXED`
     DelayLevels delay_levels = default_delay_levels();
     /// How far ahead a message may be due: ten years.

@@ -34,6 +34,7 @@ struct BrokerData {
 struct TopicRoute {
     std::vector<QueueData> queues;
     std::vector<BrokerData> brokers;
+    std::string order_conf = {};  ///< "broker-a:4;broker-b:4": the queues of an ordered topic; empty: not said
     friend bool operator==(const TopicRoute&, const TopicRoute&) = default;
 
     [[nodiscard]] static Result<TopicRoute> parse(std::string_view json);

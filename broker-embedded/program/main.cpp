@@ -1,6 +1,7 @@
 // hufu-broker: the bundled broker as a process.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,6 +32,14 @@ bool tell_ready(int descriptor, const std::string& address) {
     return whole;
 }
 
+/// Connections are files: as many as the system allows this process.
+void raise_file_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -53,6 +62,8 @@ int main(int count, char** arguments) {
     // A file that may not grow and a reader of our log lines that is gone are errors of calls, not reasons to die.
     ::signal(SIGXFSZ, SIG_IGN);
     ::signal(SIGPIPE, SIG_IGN);
+
+    raise_file_limit();
 
     const auto log = stderr_log("hufu-broker", LogLevel::info, LogFormat::text, system_clock());
     MetricsRegistry metrics;

@@ -45,6 +45,9 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
         auto levels = parse_delay_levels(value);
         if (!levels) return "--delay-levels: " + levels.error().text();
         server.delay_levels = std::move(*levels);
+    } else if (flag == "--connections-max") {
+        if (!read_number(value, server.connections_max) || server.connections_max < 1 || server.connections_max > 1'000'000)
+            return "--connections-max \"" + value + "\": must be a number from 1 to 1000000";
     } else if (flag == "--ready-fd") {
         int descriptor = -1;
         if (!read_number(value, descriptor) || descriptor < 0)
@@ -106,6 +109,7 @@ const char* program_help() noexcept {
            "  --delay-levels LADDER          what DELAY=1, 2, … wait (default \"1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m "
            "10m "
            "20m 30m 1h 2h\"); units ms, s, m, h, d\n"
+           "  --connections-max N            open connections (default 10000, less where the process may open fewer files)\n"
            "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"
            "  --ready-fd N                   writes the TCP address and a newline to this descriptor when accepting\n"
            "\n"

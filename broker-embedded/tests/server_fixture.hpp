@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -46,7 +47,9 @@ private:
 /// hufu-broker as a child.
 class BrokerProcess {
 public:
-    BrokerProcess(const std::string& folder, std::vector<std::string> flags) : errors_{folder + ".stderr"} {
+    /// `files_max`: how many files it may have open, 0: as many as this process.
+    BrokerProcess(const std::string& folder, std::vector<std::string> flags, rlim_t files_max = 0)
+        : errors_{folder + ".stderr"} {
         int ready[2];
         EXPECT_EQ(::pipe(ready), 0);
         flags.insert(flags.begin(), {HUFU_BROKER_PROGRAM, "--data", folder, "--ready-fd", std::to_string(ready[1])});
@@ -55,6 +58,8 @@ public:
             ::close(ready[0]);
             const int file = ::open(errors_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
             ::dup2(file, STDERR_FILENO);
+            const rlimit files{files_max, files_max};
+            if (files_max > 0) ::setrlimit(RLIMIT_NOFILE, &files);
             std::vector<char*> arguments;
             for (std::string& flag : flags) arguments.push_back(flag.data());
             arguments.push_back(nullptr);
@@ -76,6 +81,7 @@ public:
         ::kill(pid_, signal);
         return wait();
     }
+    [[nodiscard]] pid_t id() const { return pid_; }
     void signal(int number) const { ::kill(pid_, number); }
     int wait() {
         int status = 0;
@@ -124,6 +130,15 @@ public:
             bytes.remove_prefix(static_cast<std::size_t>(count));
         }
     }
+    /// False when the connection is closed, or takes nothing more for the moment.
+    [[nodiscard]] bool write_some(std::string_view bytes) const {
+        return ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+               static_cast<ssize_t>(bytes.size());
+    }
+    /// Says that no more will be written.
+    void finish() const { ::shutdown(socket_, SHUT_WR); }
+    /// Whether the last `receive` met the end of the connection, not the end of its patience.
+    [[nodiscard]] bool at_end() const { return at_end_; }
     static std::string send_frame(std::int32_t opaque, std::int32_t queue, std::string_view body) {
         remoting::SendRequest header;
         header.producer_group = "test";
@@ -144,6 +159,7 @@ public:
             }
             const auto room = decoder_.prepare();
             const ssize_t count = ::recv(socket_, room.data(), room.size(), 0);
+            at_end_ = count == 0 || (count < 0 && errno == ECONNRESET);
             if (count <= 0) return nullptr;
             decoder_.commit(static_cast<std::size_t>(count));
         }
@@ -182,6 +198,7 @@ private:
         EXPECT_EQ(::connect(socket_, address, size), 0);
     }
     int socket_;
+    bool at_end_ = false;
     remoting::FrameDecoder decoder_;
     remoting::CommandView command_;
 };

@@ -1,15 +1,12 @@
 #include <hufu/remoting/acl.hpp>
 
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-
 #include <algorithm>
 #include <array>
 #include <vector>
 
 #include <hufu/core/assert.hpp>
+
+#include "crypto_library.hpp"
 
 namespace hufu::remoting {
 namespace {
@@ -38,8 +35,9 @@ struct Unsigned {
 }  // namespace
 
 struct AclSigner::Impl {
-    Impl(std::string key, EVP_MAC_CTX* made) : access_key{std::move(key)}, keyed{made} {}
-    ~Impl() { EVP_MAC_CTX_free(keyed); }
+    Impl(const CryptoLibrary& library, std::string key, EVP_MAC_CTX* made)
+        : crypto{library}, access_key{std::move(key)}, keyed{made} {}
+    ~Impl() { crypto.mac_context_free(keyed); }
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
@@ -50,23 +48,24 @@ struct AclSigner::Impl {
             if (entry.name != acl_field::signature && !without(entry.name)) fields.push_back(entry);
         std::stable_sort(fields.begin(), fields.end(),
                          [](const Fields::Entry& a, const Fields::Entry& b) { return a.name < b.name; });
-        bool done = EVP_MAC_init(keyed, nullptr, 0, nullptr) == 1;
+        bool done = crypto.mac_init(keyed, nullptr, 0, nullptr) == 1;
         const auto add = [&](std::string_view text) {
-            done = done && EVP_MAC_update(keyed, reinterpret_cast<const unsigned char*>(text.data()), text.size()) == 1;
+            done = done && crypto.mac_update(keyed, reinterpret_cast<const unsigned char*>(text.data()), text.size()) == 1;
         };
         for (const Fields::Entry& entry : fields) add(entry.value);
         add(command.body);
         std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
         std::size_t size = 0;
-        done = done && EVP_MAC_final(keyed, digest.data(), &size, digest.size()) == 1 && size == digest_size;
+        done = done && crypto.mac_final(keyed, digest.data(), &size, digest.size()) == 1 && size == digest_size;
         HUFU_ASSERT(done);  // a key that was set once does not fail later
         std::array<unsigned char, signature_size + 1> text{};
-        EVP_EncodeBlock(text.data(), digest.data(), digest_size);
+        crypto.encode_block(text.data(), digest.data(), digest_size);
         std::array<char, signature_size> signature{};
         std::copy_n(text.begin(), signature_size, signature.begin());
         return signature;
     }
 
+    CryptoLibrary crypto;
     std::string access_key;
     EVP_MAC_CTX* keyed;
     std::vector<Fields::Entry> fields;  // scratch
@@ -78,14 +77,16 @@ AclSigner::AclSigner(AclSigner&&) noexcept = default;
 AclSigner& AclSigner::operator=(AclSigner&&) noexcept = default;
 
 Result<AclSigner> AclSigner::create(std::string access_key, std::string_view secret_key) {
-    const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> mac{EVP_MAC_fetch(nullptr, "HMAC", nullptr), &EVP_MAC_free};
-    EVP_MAC_CTX* context = mac ? EVP_MAC_CTX_new(mac.get()) : nullptr;
-    auto impl = std::make_unique<Impl>(std::move(access_key), context);
+    const auto crypto = CryptoLibrary::load();
+    if (!crypto) return crypto.error();
+    EVP_MAC* const mac = crypto->mac_fetch(nullptr, "HMAC", nullptr);
+    EVP_MAC_CTX* const context = mac != nullptr ? crypto->mac_context_new(mac) : nullptr;
+    crypto->mac_free(mac);  // the context has its own hold of it
+    auto impl = std::make_unique<Impl>(*crypto, std::move(access_key), context);
     char name[] = "SHA1";
-    const std::array parameters{OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-                                OSSL_PARAM_construct_end()};
-    if (context == nullptr || EVP_MAC_init(context, reinterpret_cast<const unsigned char*>(secret_key.data()),
-                                           secret_key.size(), parameters.data()) != 1)
+    const std::array parameters{crypto->parameter_text(OSSL_MAC_PARAM_DIGEST, name, 0), crypto->parameter_end()};
+    if (context == nullptr || crypto->mac_init(context, reinterpret_cast<const unsigned char*>(secret_key.data()),
+                                               secret_key.size(), parameters.data()) != 1)
         return Error{ErrorCode::internal, Disposition::fatal,
                      "this machine's libcrypto makes no HMAC-SHA1, which RocketMQ's signatures are"};
     return AclSigner{std::move(impl)};
@@ -103,7 +104,7 @@ bool AclSigner::verify(const CommandView& command) const {
     if (given.size() != signature_size) return false;
     const auto matches = [&](Unsigned without) {
         const auto right = impl_->sign(command, without);
-        return CRYPTO_memcmp(given.data(), right.data(), right.size()) == 0;
+        return impl_->crypto.compare(given.data(), right.data(), right.size()) == 0;
     };
     if (matches({})) return true;
     const auto entries = command.fields.entries();

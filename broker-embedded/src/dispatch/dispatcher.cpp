@@ -134,12 +134,13 @@ void Dispatcher::disconnected(ConnectionId connection, SteadyTime) {
     Session* session = state.find(connection);
     if (session == nullptr) return;
     state.unsent -= session->unsent;
+    const bool waits = session->parked > 0;
     const std::uint32_t generation = session->generation;
     *session = Session{};
     session->generation = generation;
     state.free_slots.push_back(connection.slot);
     state.connections.add(-1);
-    drop_parked_pulls(state, connection);
+    if (waits) drop_parked_pulls(state, connection);
     state.locks.forget(connection);
     state.calls.disconnected(state, connection);
     tell_members(state, state.groups.forget(connection));
@@ -169,6 +170,7 @@ bool Dispatcher::accepts(ConnectionId connection) const noexcept {
     DispatchState& state = impl_->state;
     const Session* session = state.find(connection);
     if (session == nullptr || session->unsent > state.options.connection_output_max) return false;
+    if (state.unsent > output_limit()) return false;
     // A log that refuses says so to the senders; one that is behind makes them wait.
     if (state.log.refusing()) return true;
     return state.unsettled_bytes <= state.options.unsettled_bytes_max && !state.log.congested();
@@ -183,7 +185,7 @@ void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
 
 void Dispatcher::tick(SteadyTime now) {
     DispatchState& state = impl_->state;
-    if (now >= state.next_deadline) end_waits(state, now);
+    if (now >= std::max(state.next_deadline, state.waits_rest_until)) end_waits(state, now);
     if (now >= state.positions_due) store_positions(state, now);
     if (now >= state.timers.next_at()) state.timers.deliver(state, now);
     if (now >= state.calls.next_deadline()) state.calls.expire(state, now);
@@ -195,8 +197,8 @@ void Dispatcher::tick(SteadyTime now) {
 
 std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
     const DispatchState& state = impl_->state;
-    SteadyTime next =
-        std::min({state.next_deadline, state.positions_due, state.timers.next_at(), state.calls.next_deadline()});
+    SteadyTime next = std::min({std::max(state.next_deadline, state.waits_rest_until), state.positions_due,
+                                state.timers.next_at(), state.calls.next_deadline()});
     if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
     if (next == SteadyTime::max()) return std::nullopt;
     return next;
@@ -226,6 +228,10 @@ void Dispatcher::written(ConnectionId connection, std::size_t bytes) noexcept {
     session->unsent -= bytes;
     state.unsent -= bytes;
 }
+
+std::uint64_t Dispatcher::unsent() const noexcept { return impl_->state.unsent; }
+
+std::uint64_t Dispatcher::output_limit() const noexcept { return 2 * impl_->state.options.output_max; }
 
 void Dispatcher::release_idle_memory() {
     DispatchState& state = impl_->state;

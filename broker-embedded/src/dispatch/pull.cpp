@@ -84,6 +84,7 @@ bool overloaded(DispatchState& state, const Session& session) {
 
 void park(DispatchState& state, QueueHandle handle, ParkedPull pull) {
     state.next_deadline = std::min(state.next_deadline, pull.deadline);
+    if (Session* session = state.find(pull.connection); session != nullptr) ++session->parked;
     state.queue(handle).parked.push_back(std::move(pull));
     state.parked_queues.insert(handle);
     ++state.parked;
@@ -93,6 +94,8 @@ void park(DispatchState& state, QueueHandle handle, ParkedPull pull) {
 /// Takes the queue's waiting pulls out; whoever still waits is parked again.
 std::vector<ParkedPull> take_parked(DispatchState& state, QueueHandle handle) {
     std::vector<ParkedPull> taken = std::exchange(state.queue(handle).parked, {});
+    for (const ParkedPull& pull : taken)
+        if (Session* session = state.find(pull.connection); session != nullptr) --session->parked;
     state.parked_queues.erase(handle);
     state.parked -= taken.size();
     state.parked_gauge.set(static_cast<std::int64_t>(state.parked));
@@ -181,7 +184,8 @@ static void handle_pull(DispatchState& state, const Request& request) {
 
     const ReadResult result = read(state, handle, pull);
     const bool may_wait = (header->sys_flag & remoting::pull_flag::suspend) != 0 && header->suspend_timeout_ms > 0 &&
-                          state.parked < state.options.parked_pulls_max;
+                          state.parked < state.options.parked_pulls_max &&
+                          session->parked < state.options.parked_pulls_max / 4;
     if (result.status == ReadStatus::at_end && may_wait) {
         const auto wait = std::min<std::chrono::milliseconds>(
             std::chrono::milliseconds{std::min<std::int64_t>(header->suspend_timeout_ms, wait_max.count())}, wait_max);
@@ -223,6 +227,8 @@ void serve_grown_queues(DispatchState& state, SteadyTime now) {
 }
 
 void end_waits(DispatchState& state, SteadyTime now) {
+    // Every pass looks at every waiting pull: many deadlines close together share one.
+    state.waits_rest_until = now + std::chrono::milliseconds{50};
     state.next_deadline = SteadyTime::max();
     const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
     for (const QueueHandle handle : handles) {

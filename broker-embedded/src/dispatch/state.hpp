@@ -38,6 +38,7 @@ struct Session {
     remoting::Host peer;
     std::string output;        ///< produced, not taken
     std::uint64_t unsent = 0;  ///< produced, not written by the shell (taken or not)
+    std::size_t parked = 0;    ///< pulls of it that wait
 };
 
 /// A pull that waits for a record. What it was asked with, and until when.
@@ -228,6 +229,7 @@ public:
     std::size_t parked = 0;
     std::set<QueueHandle> parked_queues;
     SteadyTime next_deadline = SteadyTime::max();
+    SteadyTime waits_rest_until{};
 
     std::map<std::string, std::map<QueueHandle, Position>, std::less<>> positions;  // by group
     std::vector<std::pair<std::string, QueueHandle>> changed_positions;

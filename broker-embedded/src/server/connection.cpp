@@ -12,18 +12,22 @@ namespace {
 constexpr std::size_t room_min = 16U << 10U;
 constexpr std::size_t room_max = 256U << 10U;
 constexpr int reads_per_turn = 4;
-constexpr std::chrono::seconds partial_frame_max{60};  // a frame that takes longer is a stalled peer
-constexpr std::chrono::seconds unread_answers_max{60};
-constexpr std::chrono::minutes silence_max{10};
+constexpr std::size_t frame_bytes_per_second = 32U << 10U;  // slower than this, a large frame is a stalled one
+
+std::string seconds_text(std::chrono::milliseconds time) {
+    return std::to_string(time.count() / 1000) +
+           (time.count() % 1000 == 0 ? "" : "." + std::to_string(time.count() % 1000)) + " s";
+}
 
 }  // namespace
 
 Connection::Connection(boost::asio::io_context& io, Descriptor socket, ConnectionId id, Dispatcher& dispatcher,
-                       ConnectionOwner& owner, hufu::Log& log)
+                       ConnectionOwner& owner, const ConnectionPatience& patience, hufu::Log& log)
     : descriptor_{io, socket.release()},
       id_{id},
       dispatcher_{dispatcher},
       owner_{owner},
+      patience_{patience},
       log_{log},
       room_{room_min},
       last_read_{owner.now()},
@@ -42,6 +46,23 @@ void Connection::wait_readable() {
                            });
 }
 
+void Connection::note_input() {
+    // One small read's worth is every connection's own.
+    const std::size_t bytes = open() && decoder_.buffered() > room_min ? decoder_.buffered() : 0;
+    if (bytes == 0 && held_ > room_max) decoder_.release();  // the buffer of a large frame is not kept
+    if (bytes != held_) owner_.input_held(std::exchange(held_, bytes), bytes);
+}
+
+std::optional<SteadyTime> Connection::frame_pending_since() const noexcept {
+    if (!open() || paused_ || decoder_.buffered() == 0) return {};
+    return last_frame_;
+}
+
+std::optional<SteadyTime> Connection::unread_since() const noexcept {
+    if (!open() || drained()) return {};
+    return last_sent_;
+}
+
 void Connection::pause() {
     paused_ = true;
     owner_.waits_for_room(id_);
@@ -51,8 +72,7 @@ void Connection::on_readable() {
     owner_.request_turn();
     for (int reads = 0; reads < reads_per_turn; ++reads) {
         if (!dispatcher_.accepts(id_)) return pause();
-        if (!owner_.room_for_partial(decoder_.buffered())) return close("unfinished large frames hold too much memory");
-        const std::span<char> room = decoder_.prepare(room_);
+        const std::span<char> room = decoder_.prepare(owner_.short_of_memory() ? room_min : room_);
         const ssize_t count = ::recv(descriptor_.native_handle(), room.data(), room.size(), 0);
         if (count < 0) {
             if (errno == EINTR) continue;
@@ -61,9 +81,12 @@ void Connection::on_readable() {
         }
         if (count == 0) return close({});
         const auto bytes = static_cast<std::size_t>(count);
-        decoder_.commit(bytes);
         last_read_ = owner_.now();
-        if (dispatch_frames() == Progress::stop) return;
+        if (decoder_.buffered() == 0) last_frame_ = last_read_;
+        decoder_.commit(bytes);
+        const Progress progress = dispatch_frames();
+        note_input();
+        if (progress == Progress::stop || !open()) return;
         if (bytes < room.size()) break;  // the socket is empty
         room_ = std::min(room_ * 4, room_max);
     }
@@ -94,7 +117,10 @@ void Connection::resume() {
     if (!paused_ || !open() || !dispatcher_.accepts(id_)) return;
     paused_ = false;
     owner_.request_turn();
-    if (dispatch_frames() == Progress::go_on) wait_readable();
+    last_frame_ = owner_.now();  // the wait was ours
+    const Progress progress = dispatch_frames();
+    note_input();
+    if (progress == Progress::go_on) wait_readable();
 }
 
 void Connection::flush() {
@@ -132,19 +158,23 @@ void Connection::close(std::string_view reason) {
     if (!reason.empty()) log_.info("connection closed", {{"connection", id_.slot}, {"reason", reason}});
     boost::system::error_code ignored;
     descriptor_.close(ignored);
+    note_input();
     owner_.closed(id_);
 }
 
 void Connection::look_after(SteadyTime now) {
     if (!open()) return;
-    if (decoder_.buffered() > 0 && !paused_ && now - last_frame_ > partial_frame_max && now - last_read_ < silence_max)
-        return close("a frame took longer than 60 s to arrive");
-    if (!drained() && now - last_sent_ > unread_answers_max) return close("the peer read none of its answers for 60 s");
-    if (drained() && !paused_ && now - last_read_ > silence_max) return close("nothing was heard for 10 minutes");
+    const auto for_size = std::chrono::seconds{decoder_.buffered() / frame_bytes_per_second};
+    if (const auto since = frame_pending_since(); since && now - *since > patience_.frame + for_size)
+        return close("a frame of which " + std::to_string(decoder_.buffered()) + " bytes came took longer than " +
+                     seconds_text(patience_.frame + for_size) + " to arrive");
+    if (const auto since = unread_since(); since && now - *since > patience_.unread_answers)
+        return close("the peer read none of its answers for " + seconds_text(patience_.unread_answers));
+    if (drained() && !paused_ && now - std::max(last_read_, last_sent_) > patience_.silence)
+        return close("nothing was heard or asked for " + seconds_text(patience_.silence));
     if (decoder_.buffered() == 0) {
         decoder_.release();
         room_ = room_min;
-        last_frame_ = now;
     }
     if (drained() && out_.capacity() > room_min) {
         out_ = std::string{};

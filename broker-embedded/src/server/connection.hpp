@@ -2,12 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <hufu/broker/dispatcher.hpp>
+#include <hufu/broker/server.hpp>
 #include <hufu/core/log.hpp>
 #include <hufu/remoting/frame.hpp>
 
@@ -26,15 +28,17 @@ public:
     /// The connection is closed; forget it.
     virtual void closed(ConnectionId connection) = 0;
     [[nodiscard]] virtual SteadyTime now() const = 0;
-    /// True when so many more bytes of unfinished frames may be held in memory.
-    [[nodiscard]] virtual bool room_for_partial(std::size_t bytes) const = 0;
+    /// The connection now holds `after` bytes of input instead of `before`. May close other connections.
+    virtual void input_held(std::size_t before, std::size_t after) = 0;
+    /// True while many bytes are held: reads stay small.
+    [[nodiscard]] virtual bool short_of_memory() const = 0;
 };
 
 /// A connection. Lives on the server's thread; kept alive by its pending waits.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
     Connection(boost::asio::io_context& io, Descriptor socket, ConnectionId id, Dispatcher& dispatcher,
-               ConnectionOwner& owner, hufu::Log& log);
+               ConnectionOwner& owner, const ConnectionPatience& patience, hufu::Log& log);
 
     void start();
     /// Goes on with frames that had to wait.
@@ -49,9 +53,13 @@ public:
     [[nodiscard]] bool waits() const noexcept { return paused_; }
     [[nodiscard]] bool open() const noexcept { return descriptor_.is_open(); }
     [[nodiscard]] bool drained() const noexcept { return sent_ == out_.size(); }
-    [[nodiscard]] std::size_t partial_bytes() const noexcept { return decoder_.buffered(); }
+    /// When the frame began that is not whole yet; nothing when it is not the peer who keeps us waiting.
+    [[nodiscard]] std::optional<SteadyTime> frame_pending_since() const noexcept;
+    /// When the peer last took bytes, while some are left.
+    [[nodiscard]] std::optional<SteadyTime> unread_since() const noexcept;
 
 private:
+    void note_input();
     void pause();
     enum class Progress : bool { go_on, stop };
 
@@ -63,10 +71,12 @@ private:
     const ConnectionId id_;
     Dispatcher& dispatcher_;
     ConnectionOwner& owner_;
+    const ConnectionPatience& patience_;
     hufu::Log& log_;
     remoting::FrameDecoder decoder_;
-    std::size_t room_;     // size of the next read
-    bool paused_ = false;  // frames or reads wait for the dispatcher
+    std::size_t held_ = 0;  // of the decoder's bytes, what the owner counts
+    std::size_t room_;      // size of the next read
+    bool paused_ = false;   // frames or reads wait for the dispatcher
     bool wait_read_ = false;
     bool wait_write_ = false;
     std::string out_;       // taken from the dispatcher

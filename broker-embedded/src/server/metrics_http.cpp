@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <string_view>
 
 namespace hufu::broker {
@@ -9,6 +10,7 @@ namespace {
 
 constexpr std::size_t head_max = 4096;
 constexpr int exchanges_max = 16;
+constexpr int age_max = 5;  // calls of start, one every few seconds
 
 std::string response(std::string_view status, std::string_view type, const std::string& body) {
     std::string text{"HTTP/1.1 "};
@@ -29,6 +31,9 @@ struct MetricsEndpoint::Exchange {
     MetricsEndpoint& endpoint;
     boost::asio::posix::stream_descriptor descriptor;
     std::string head;
+    std::string answer;
+    std::size_t sent = 0;
+    int age = 0;  // calls of `start` seen
 };
 
 MetricsEndpoint::MetricsEndpoint(boost::asio::io_context& io, Listener listener, const MetricsRegistry& metrics,
@@ -40,6 +45,12 @@ MetricsEndpoint::MetricsEndpoint(boost::asio::io_context& io, Listener listener,
       unhealthy_{std::move(unhealthy)} {}
 
 void MetricsEndpoint::start() {
+    std::erase_if(open_, [](const std::weak_ptr<Exchange>& known) { return known.expired(); });
+    for (const auto& known : open_)
+        if (const auto exchange = known.lock(); exchange && ++exchange->age > age_max) {
+            boost::system::error_code ignored;
+            exchange->descriptor.close(ignored);
+        }
     if (!waiting_ && listening_.is_open()) wait_accept();
 }
 
@@ -55,8 +66,11 @@ void MetricsEndpoint::wait_accept() {
         if (fault || !listening_.is_open()) return;
         Accepted accepted = accept_on(listening_.native_handle());
         if (accepted.exhausted) return;
-        if (accepted.socket.get() >= 0 && exchanges_ < exchanges_max)
-            wait_request(std::make_shared<Exchange>(*this, std::move(accepted.socket)));
+        if (accepted.socket.get() >= 0 && exchanges_ < exchanges_max) {
+            auto exchange = std::make_shared<Exchange>(*this, std::move(accepted.socket));
+            open_.push_back(exchange);
+            wait_request(std::move(exchange));
+        }
         wait_accept();
     });
 }
@@ -75,10 +89,25 @@ void MetricsEndpoint::wait_request(std::shared_ptr<Exchange> exchange) {
                                   if (exchange->head.size() <= head_max) wait_request(exchange);
                                   return;
                               }
-                              // Small enough for the socket's buffer; a peer that does not take it gets less.
-                              const std::string answer = answer_to(exchange->head);
-                              static_cast<void>(::send(socket, answer.data(), answer.size(), MSG_NOSIGNAL));
-                              ::shutdown(socket, SHUT_WR);
+                              exchange->answer = answer_to(exchange->head);
+                              send_answer(exchange);
+                          });
+}
+
+void MetricsEndpoint::send_answer(std::shared_ptr<Exchange> exchange) {
+    const int socket = exchange->descriptor.native_handle();
+    const std::string_view rest = std::string_view{exchange->answer}.substr(exchange->sent);
+    const ssize_t count = ::send(socket, rest.data(), rest.size(), MSG_NOSIGNAL);
+    if (count > 0) exchange->sent += static_cast<std::size_t>(count);
+    if (exchange->sent == exchange->answer.size()) {
+        ::shutdown(socket, SHUT_WR);
+        return;
+    }
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return;
+    auto& descriptor = exchange->descriptor;
+    descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_write,
+                          [this, exchange = std::move(exchange)](const boost::system::error_code& fault) {
+                              if (!fault) send_answer(exchange);
                           });
 }
 

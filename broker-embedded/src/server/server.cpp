@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <unordered_set>
 #include <vector>
@@ -29,8 +30,10 @@ namespace {
 
 constexpr std::chrono::seconds sweep_every{2};
 constexpr std::chrono::milliseconds farewell{1000};  // for the last answers of a clean stop
-constexpr std::size_t partial_frame_small = 512U << 10U;
-constexpr std::size_t partial_frames_max = 96U << 20U;  // of all connections together, beyond the small ones
+// Input that is no whole frame yet, of all connections together, beyond one small read of each.
+constexpr std::size_t input_max = 96U << 20U;
+constexpr std::size_t input_short = 32U << 20U;  // above it reads stay small
+constexpr std::chrono::seconds crowd_said_every{10};
 
 DispatcherOptions dispatcher_options(const ServerOptions& options, const remoting::Host& advertised) {
     DispatcherOptions result;
@@ -76,9 +79,13 @@ struct Server::Impl final : ConnectionOwner {
     void closed(ConnectionId connection) override;
     void waits_for_room(ConnectionId connection) override { waiting.push_back(connection); }
     [[nodiscard]] SteadyTime now() const override { return clock.steady_now(); }
-    [[nodiscard]] bool room_for_partial(std::size_t bytes) const override {
-        return bytes <= partial_frame_small || partial_bytes <= partial_frames_max;
+    void input_held(std::size_t before, std::size_t after) override {
+        input_bytes = input_bytes - before + after;
+        if (input_bytes > input_max && after > before)
+            shed(&Connection::frame_pending_since, "unfinished frames hold too much memory",
+                 [this] { return input_bytes <= input_max / 2; });
     }
+    [[nodiscard]] bool short_of_memory() const override { return input_bytes > input_short; }
 
     void turn();
     void pump();
@@ -88,6 +95,11 @@ struct Server::Impl final : ConnectionOwner {
     void on_timer();
     void sweep(SteadyTime time);
     void wait_accept(boost::asio::posix::stream_descriptor& listening);
+    void take_in(Accepted accepted);
+    void turn_away(Accepted accepted);
+    void shed(std::optional<SteadyTime> (Connection::*since)() const noexcept, std::string_view reason,
+              const std::function<bool()>& enough);
+    void shed_unread();
     void log_alarms();
     Result<void> load_access();
     void reload_access();
@@ -117,7 +129,15 @@ struct Server::Impl final : ConnectionOwner {
     bool turn_requested = false;
     bool refusing = false;  // what the operator was told of the log
     std::atomic<bool> notified{false};
-    std::size_t partial_bytes = 0;  // as of the last sweep
+    std::size_t input_bytes = 0;  // what ConnectionOwner::input_held counts
+    std::size_t connections_open = 0;
+    std::size_t connections_max = 0;
+    Counter& connections_refused{
+        metrics.counter("hufu_broker_connections_refused_total", "Connections closed because there were too many")};
+    Counter& connections_shed{
+        metrics.counter("hufu_broker_connections_shed_total", "Stalled connections closed to have their memory back")};
+    std::uint64_t turned_away = 0;  // since the log last said so
+    SteadyTime crowd_said_at = SteadyTime::min();
     SteadyTime timer_at = SteadyTime::max();
     SteadyTime sweep_at{};
     std::unique_ptr<LogWriter> writer;  // last: its threads use what stands above
@@ -171,6 +191,10 @@ Result<void> Server::Impl::open() {
         listeners.emplace_back(io, (*listener)->socket.release());
     }
     accepting.assign(listeners.size(), false);
+    connections_max = std::min<std::size_t>(options.connections_max, descriptors_for_connections());
+    if (connections_max < options.connections_max)
+        logger.info("the limit of open files allows fewer connections than --connections-max",
+                    {{"connections_max", connections_max}, {"wanted", options.connections_max}});
     if (metrics_listener) {
         if (auto listening = start_listening(*metrics_listener); !listening) return listening;
         metrics_address = metrics_listener->address;
@@ -204,29 +228,73 @@ void Server::Impl::serve(std::stop_token stop) {
 void Server::Impl::wait_accept(boost::asio::posix::stream_descriptor& listening) {
     const auto index = static_cast<std::size_t>(&listening - listeners.data());
     accepting[index] = true;
-    listening.async_wait(
-        boost::asio::posix::stream_descriptor::wait_read, [this, &listening, index](const boost::system::error_code& fault) {
-            accepting[index] = false;
-            if (fault || !listening.is_open()) return;
-            for (;;) {
-                Accepted accepted = accept_on(listening.native_handle());
-                if (accepted.exhausted) {
-                    logger.warning("out of file descriptors: new connections wait", {});
-                    return;  // the next sweep accepts again
-                }
-                if (accepted.socket.get() < 0) break;
-                const ConnectionId id = dispatcher->connected(accepted.peer);
-                if (connections.size() <= id.slot) connections.resize(id.slot + 1);
-                connections[id.slot] =
-                    std::make_shared<Connection>(io, std::move(accepted.socket), id, *dispatcher, *this, logger);
-                connections[id.slot]->start();
-            }
-            wait_accept(listening);
-        });
+    listening.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                         [this, &listening, index](const boost::system::error_code& fault) {
+                             accepting[index] = false;
+                             if (fault || !listening.is_open()) return;
+                             for (;;) {
+                                 Accepted accepted = accept_on(listening.native_handle());
+                                 if (accepted.exhausted) {
+                                     logger.warning("out of file descriptors: new connections wait", {});
+                                     return;  // the next sweep accepts again
+                                 }
+                                 if (accepted.socket.get() < 0) break;
+                                 if (connections_open < connections_max) {
+                                     take_in(std::move(accepted));
+                                 } else {
+                                     turn_away(std::move(accepted));
+                                 }
+                             }
+                             wait_accept(listening);
+                         });
+}
+
+void Server::Impl::take_in(Accepted accepted) {
+    const ConnectionId id = dispatcher->connected(accepted.peer);
+    if (connections.size() <= id.slot) connections.resize(id.slot + 1);
+    connections[id.slot] =
+        std::make_shared<Connection>(io, std::move(accepted.socket), id, *dispatcher, *this, options.patience, logger);
+    ++connections_open;
+    connections[id.slot]->start();
+}
+
+void Server::Impl::turn_away(Accepted accepted) {
+    // The newest goes: those who work already keep working.
+    connections_refused.add();
+    ++turned_away;
+    if (const SteadyTime time = now(); crowd_said_at == SteadyTime::min() || time - crowd_said_at > crowd_said_every) {
+        crowd_said_at = time;
+        logger.warning("too many connections: new ones are closed", {{"open", connections_open},
+                                                                     {"closed", std::exchange(turned_away, 0)},
+                                                                     {"last_from", to_string(accepted.peer)}});
+    }
+}
+
+/// Closes connections that keep memory waiting, those first that stalled longest, until it is enough.
+void Server::Impl::shed(std::optional<SteadyTime> (Connection::*since)() const noexcept, std::string_view reason,
+                        const std::function<bool()>& enough) {
+    std::vector<std::pair<SteadyTime, std::shared_ptr<Connection>>> stalled;
+    for (const auto& connection : connections)
+        if (connection)
+            if (const auto time = ((*connection).*since)()) stalled.emplace_back(*time, connection);
+    std::sort(stalled.begin(), stalled.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [time, connection] : stalled) {
+        if (enough()) return;
+        connections_shed.add();
+        connection->close(reason);
+    }
+}
+
+void Server::Impl::shed_unread() {
+    const std::uint64_t limit = dispatcher->output_limit();
+    if (dispatcher->unsent() <= limit) return;
+    shed(&Connection::unread_since, "unread answers hold too much memory",
+         [this, limit] { return dispatcher->unsent() <= limit / 2; });
 }
 
 void Server::Impl::closed(ConnectionId connection) {
     dispatcher->disconnected(connection, now());
+    --connections_open;
     // The object may be running: it goes when its handlers are through.
     boost::asio::post(io, [kept = std::move(connections[connection.slot])] {});
     connections[connection.slot].reset();
@@ -242,6 +310,7 @@ void Server::Impl::turn() {
     turn_requested = false;
     pump();
     flush_ready();
+    shed_unread();
     resume_waiting();
     log_alarms();
     arm_timer();
@@ -292,13 +361,8 @@ void Server::Impl::on_timer() {
 void Server::Impl::sweep(SteadyTime time) {
     sweep_at = time + sweep_every;
     dispatcher->release_idle_memory();
-    partial_bytes = 0;
-    for (std::size_t slot = 0; slot < connections.size(); ++slot) {
-        const auto connection = connections[slot];
-        if (!connection) continue;
-        connection->look_after(time);
-        if (connection->partial_bytes() > partial_frame_small) partial_bytes += connection->partial_bytes();
-    }
+    for (std::size_t slot = 0; slot < connections.size(); ++slot)
+        if (const auto connection = connections[slot]) connection->look_after(time);
     for (std::size_t index = 0; index < listeners.size(); ++index)
         if (!accepting[index] && listeners[index].is_open()) wait_accept(listeners[index]);
     if (endpoint) endpoint->start();

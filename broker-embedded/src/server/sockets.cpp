@@ -4,14 +4,17 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -205,6 +208,14 @@ Accepted accept_on(int listening) noexcept {
         ::setsockopt(number, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     }
     return accepted;
+}
+
+std::size_t descriptors_for_connections() noexcept {
+    constexpr std::size_t kept = 512;
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kept;
+    if (limit.rlim_cur == RLIM_INFINITY) return std::numeric_limits<std::size_t>::max();
+    return limit.rlim_cur - std::min<std::size_t>(kept, limit.rlim_cur / 2);
 }
 
 bool others_may_read(const std::string& path) noexcept {

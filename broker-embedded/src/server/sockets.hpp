@@ -60,6 +60,9 @@ struct Accepted {
 /// Non-blocking, close-on-exec, TCP_NODELAY and keep-alive set.
 [[nodiscard]] Accepted accept_on(int listening) noexcept;
 
+/// How many descriptors this process may use for connections: its limit less what the log and the rest need.
+[[nodiscard]] std::size_t descriptors_for_connections() noexcept;
+
 /// Whether users besides the owner and his group may read the file.
 [[nodiscard]] bool others_may_read(const std::string& path) noexcept;
 

@@ -95,6 +95,11 @@ public:
     /// So many of the taken bytes have left the process.
     void written(ConnectionId connection, std::size_t bytes) noexcept;
 
+    /// Bytes of answers that have not left the process.
+    [[nodiscard]] std::uint64_t unsent() const noexcept;
+    /// With more than so many of them no frame is taken: the shell has to get rid of peers that do not read.
+    [[nodiscard]] std::uint64_t output_limit() const noexcept;
+
     /// Gives buffers back that nothing uses at the moment. Cheap; for every few seconds.
     void release_idle_memory();
 

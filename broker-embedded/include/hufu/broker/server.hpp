@@ -1,6 +1,7 @@
 // The bundled broker as a server: sockets in front of the Dispatcher, a folder behind it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <stop_token>
@@ -21,6 +22,14 @@ enum class Durability : std::uint8_t {
     async,  ///< once it is in memory, in order; a crash may lose the last moments. Consumers still see durable messages only
 };
 
+/// How long a connection may keep the broker waiting. Beyond it is closed, with a line in the log.
+struct ConnectionPatience {
+    std::chrono::milliseconds silence{std::chrono::seconds{120}};  ///< nothing sent and nothing read: RocketMQ's own time
+    /// From the first byte of a frame to its last, and a second more for every 32 KiB that came.
+    std::chrono::milliseconds frame{std::chrono::seconds{30}};
+    std::chrono::milliseconds unread_answers{std::chrono::seconds{60}};  ///< the peer takes none of what it asked for
+};
+
 /// What a broker needs to know. A plain value; `Server::open` checks it.
 struct ServerOptions {
     std::string folder;            ///< where the log lives; created when missing
@@ -33,6 +42,9 @@ struct ServerOptions {
     bool auto_create_topics = true;    ///< a send to a missing topic makes it
     std::uint32_t default_queues = 8;  ///< queues of topics made by a send
     DelayLevels delay_levels = default_delay_levels();
+    /// Open connections; the next one is closed at once. What the process may open of files is a limit too.
+    std::uint32_t connections_max = 10'000;
+    ConnectionPatience patience = {};
     std::string metrics_listen = {};  ///< "host:port" for /metrics and /healthz, empty: none
 };
 

@@ -183,6 +183,28 @@ TEST_F(DispatchTest, StoresABatchAsMessagesAndAnswersOnce) {
     EXPECT_EQ(ask(RequestCode::send_batch_message, header, "").response(), ResponseCode::message_illegal);
 }
 
+TEST_F(DispatchTest, TakesTheLargestBatchOfSmallMessagesInOnePieceOrAsksToSplitIt) {
+    log_options.first_segment_bytes = 4U << 20U;
+    log_options.pending_bytes_max = (8U << 20U) + 2 * log_options.record_bytes_max;
+    start();
+    std::string batch;
+    std::size_t count = 0;
+    const std::string body(100, '.');
+    for (; batch.size() + 200 < remoting::body_bytes_max; ++count) remoting::append_batch_entry(batch, {0, body, ""});
+    auto header = send_header("orders", 1);
+    header.batch = true;
+    EXPECT_EQ(ask(RequestCode::send_batch_message, header, batch).response(), ResponseCode::success);
+    const QueueHandle queue = *log->find_queue("orders", 1);
+    EXPECT_EQ(log->max_offset(queue), count);
+
+    batch.clear();
+    while (batch.size() + 100 < remoting::body_bytes_max) remoting::append_batch_entry(batch, {0, "1", ""});
+    const Sent refused = ask(RequestCode::send_batch_message, header, batch);
+    EXPECT_EQ(refused.response(), ResponseCode::message_illegal);
+    EXPECT_THAT(refused.remark, ::testing::HasSubstr("split them"));
+    EXPECT_EQ(log->max_offset(queue), count);
+}
+
 TEST_F(DispatchTest, RefusesABatchWholeWhenOneMessageHasNoRoomForItsUniqueKey) {
     start();
     EXPECT_EQ(send("orders", 1, "first").response(), ResponseCode::success);

@@ -59,10 +59,34 @@ TEST_F(LogEntriesTest, ReservedAppendsShareOneGroup) {
     }
 }
 
-TEST_F(LogEntriesTest, RefusesToReserveWhatNoSegmentHolds) {
-    const auto reserved = log->reserve(1U << 20U, 4);
-    ASSERT_FALSE(reserved);
-    EXPECT_TRUE(reserved.error().code() == ErrorCode::too_large || reserved.error().code() == ErrorCode::busy);
+TEST_F(LogEntriesTest, AGroupLargerThanTheNextSegmentGetsALargerOne) {
+    // Segments are 16 KiB at most; what may wait for the disk is 64.
+    for (int round = 0; round < 3; ++round) {
+        const std::string text(1900, '.');
+        const std::uint64_t bytes = record_of(text).size();
+        ASSERT_TRUE(log->reserve(20 * bytes, 20)) << round;
+        const auto first = append(text);
+        for (std::uint64_t i = 1; i < 20; ++i) EXPECT_EQ(append(text).log_offset, first.log_offset + i * bytes);
+        settle(*log);
+    }
+    EXPECT_EQ(entries().size(), 60U);
+    log.reset();
+    disk.crash();
+    log = Log::open(disk.directory(), options, clock).value();
+    EXPECT_EQ(entries().size(), 60U);
+}
+
+TEST_F(LogEntriesTest, RefusesToReserveMoreThanMayWaitAndLeavesTheSegmentAlone) {
+    settle(*log);
+    const auto bytes = log->bytes_on_disk();
+    for (int i = 0; i < 10; ++i) {
+        const auto reserved = log->reserve(1U << 20U, 4);
+        ASSERT_FALSE(reserved);
+        EXPECT_EQ(reserved.error().code(), ErrorCode::too_large);
+        EXPECT_EQ(reserved.error().disposition(), Disposition::reject);
+        EXPECT_NE(reserved.error().text().find("split them"), std::string::npos) << reserved.error().text();
+    }
+    EXPECT_EQ(log->bytes_on_disk(), bytes);
     EXPECT_TRUE(log->append(queue, 0, record_of("still taken")));
 }
 

@@ -17,6 +17,8 @@ namespace {
 
 using remoting::SendRequest;
 
+/// Ids of a batch in its answer: a header has a limit. Clients know messages by their UNIQ_KEY; these are for people.
+constexpr std::size_t batch_ids_bytes_max = 32U << 10U;
 constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group that was never configured
 
 /// What this broker does not do with a message.
@@ -86,6 +88,7 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
     if (!send.more_log_offsets.empty()) {
         ids.assign(id, sizeof id);
         for (const std::uint64_t offset : send.more_log_offsets) {
+            if (ids.size() > batch_ids_bytes_max) break;
             remoting::OffsetMessageId{state.options.advertised, static_cast<std::int64_t>(offset)}.write(id);
             ids.append(1, ',').append(id, sizeof id);
         }

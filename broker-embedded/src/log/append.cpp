@@ -117,6 +117,13 @@ Result<void> Log::Impl::make_room(std::uint64_t bytes, std::uint64_t records) {
     }
     reserved_bytes = reserved_records = 0;
     if (refusing) return *refusing;
+    const auto alone = group_bytes(bytes, records);
+    if (alone > options.pending_bytes_max) {
+        return Error{ErrorCode::too_large, Disposition::reject,
+                     std::to_string(records) + " records that take " + std::to_string(alone) +
+                         " bytes of the log cannot be stored in one piece of at most " +
+                         std::to_string(options.pending_bytes_max) + "; split them"};
+    }
     const auto waiting = pending_bytes + (open ? open->bytes() : 0);
     if (waiting + bytes > options.pending_bytes_max) {
         return Error{ErrorCode::busy, Disposition::retry,
@@ -128,12 +135,8 @@ Result<void> Log::Impl::make_room(std::uint64_t bytes, std::uint64_t records) {
             return Error{ErrorCode::busy, Disposition::retry,
                          "the next segment of the log is still being prepared; try again in a moment"};
         }
-        roll();
-        if (!open_fits(bytes, records)) {
-            return Error{ErrorCode::too_large, Disposition::reject,
-                         "a record of " + std::to_string(bytes) + " bytes does not fit a segment of " +
-                             std::to_string(active.capacity)};
-        }
+        roll(alone);
+        HUFU_ASSERT(open_fits(bytes, records));
     }
     if (!open) open_group();
     return {};
@@ -160,10 +163,11 @@ void Log::Impl::finish_record(std::span<const std::byte> record) { open->table.b
 
 Result<void> Log::reserve(std::uint64_t bytes, std::uint64_t records) {
     auto& log = *impl_;
-    // Each record may bring the name of its queue, each state entry the lengths of its two strings.
-    constexpr std::uint64_t beside_record = 512;
-    bytes += records * beside_record;
-    records *= 2;
+    // Queues may bring their names, a few of them made only now; each state entry the lengths of its two strings.
+    constexpr std::uint64_t new_names = 8;
+    constexpr std::uint64_t new_name_bytes = 512;
+    bytes += log.unannounced_bytes + new_names * new_name_bytes + records * 2 * sizeof(std::uint32_t);
+    records += log.unannounced + new_names;
     log.reserved_bytes = log.reserved_records = 0;
     if (auto room = log.make_room(bytes, records); !room) return room;
     log.reserved_bytes = bytes;
@@ -197,14 +201,16 @@ Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::sp
     }
     auto& queue = log.queues[handle.value];
     // The queue's name goes first, in the same group, where the log does not hold it yet.
-    const auto name_bytes = queue.announced ? 0 : sizeof(std::int32_t) + sizeof(std::uint32_t) + queue.topic.size();
-    if (auto room = log.make_room(size + name_bytes, queue.announced ? 1 : 2); !room) return room.error();
+    const auto for_name = queue.announced ? 0 : name_bytes(queue);
+    if (auto room = log.make_room(size + for_name, queue.announced ? 1 : 2); !room) return room.error();
     Appended appended;
     if (!queue.announced) {
         const auto name = encode_queue(queue.queue_id, queue.topic);
         const auto part = bytes_of(name);
         log.finish_record(log.add_record(RecordKind::queue, handle.value, 0, {&part, 1}, appended.log_offset));
         queue.announced = true;
+        --log.unannounced;
+        log.unannounced_bytes -= for_name;
     }
     const auto record = log.add_record(RecordKind::message, handle.value, tags_code, parts, appended.log_offset);
     log.last_stored_ms = std::max(log.last_stored_ms, now_ms(log.clock));

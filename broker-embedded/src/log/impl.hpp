@@ -62,6 +62,11 @@ struct Queue {
     return std::min(std::max(first, queue.hidden_below), queue.durable_next);
 }
 
+/// What the record with the queue's name takes.
+[[nodiscard]] inline std::uint64_t name_bytes(const Queue& queue) noexcept {
+    return sizeof(std::int32_t) + sizeof(std::uint32_t) + queue.topic.size();
+}
+
 /// The segment that is written. Without a file while the next one is still being prepared.
 struct ActiveSegment {
     std::uint64_t base = 0;
@@ -110,8 +115,9 @@ struct Log::Impl {
     std::byte* chunk_space(std::size_t bytes);
 
     // segments.cpp
-    SegmentPlan& plan_next();
-    void roll();
+    /// Room for a group of `group_size` bytes behind its snapshot.
+    SegmentPlan& plan_next(std::uint64_t group_size = 0);
+    void roll(std::uint64_t group_size);
     void seal_active(std::uint64_t end);
     void begin_segment();
     [[nodiscard]] Snapshot make_snapshot() const;
@@ -178,6 +184,8 @@ struct Log::Impl {
     std::unique_ptr<LogGroup> open;    ///< takes appends
     std::uint64_t reserved_bytes = 0;  ///< of the open group, promised by `reserve`
     std::uint64_t reserved_records = 0;
+    std::uint64_t unannounced = 0;                 ///< queues whose name the log does not hold yet
+    std::uint64_t unannounced_bytes = 0;           ///< what their names will take
     std::deque<std::unique_ptr<LogGroup>> closed;  ///< full, or of a segment that was left
     std::deque<std::unique_ptr<LogGroup>> in_flight;
     std::vector<std::unique_ptr<LogGroup>> spare_groups;

@@ -73,6 +73,8 @@ QueueHandle Log::open_queue(std::string_view topic, std::int32_t queue_id) {
     auto& queue = log.queues.emplace_back();
     queue.topic = topic;
     queue.queue_id = queue_id;
+    ++log.unannounced;
+    log.unannounced_bytes += name_bytes(queue);
     log.queue_names[queue.topic][queue_id] = number;
     return QueueHandle{number};
 }

@@ -15,9 +15,10 @@ std::uint64_t Log::Impl::snapshot_estimate() const noexcept {
     return bytes;
 }
 
-SegmentPlan& Log::Impl::plan_next() {
+SegmentPlan& Log::Impl::plan_next(std::uint64_t group_size) {
     if (!plan) {
-        const auto needed = round_up(2 * snapshot_estimate() + options.record_bytes_max + 4 * sector_bytes, 4096);
+        const auto largest = std::max(group_size, options.record_bytes_max);
+        const auto needed = round_up(2 * snapshot_estimate() + largest + 4 * sector_bytes, 4096);
         const auto grown = active.capacity == 0 ? options.first_segment_bytes : 4 * active.capacity;
         const auto capacity = std::max(needed, std::min(options.segment_bytes, grown));
         plan = SegmentPlan{next_base, capacity};
@@ -69,6 +70,7 @@ void Log::Impl::begin_segment() {
     active = ActiveSegment{.base = planned.base, .capacity = planned.capacity};
     write_position = active.base;
     for (auto& queue : queues) queue.announced = true;  // by the snapshot
+    unannounced = unannounced_bytes = 0;
     open_group();
     open->snapshot = true;
     const auto payload = encode_snapshot(make_snapshot());
@@ -81,20 +83,21 @@ void Log::Impl::begin_segment() {
     close_group();
 }
 
-void Log::Impl::roll() {
+void Log::Impl::roll(std::uint64_t group_size) {
     close_group();
     for (auto& group : closed) {
         group->file = active.file;
         group->gate = active.gate;
     }
-    // The state may have grown since the next segment was planned.
-    if (plan && group_bytes(snapshot_estimate() + sizeof(SegmentSpan), 1) + options.record_bytes_max + sector_bytes >
-                    plan->capacity) {
+    // The state may have grown since the next segment was planned, and it may be too small for an uncommon group.
+    const auto largest = std::max(group_size, options.record_bytes_max);
+    if (plan && group_bytes(snapshot_estimate() + sizeof(SegmentSpan), 1) + largest + sector_bytes > plan->capacity) {
         if (prepared) unwanted.push_back(segment_name(plan->base));
         prepared.reset();
         plan.reset();
     }
     seal_active(write_position);
+    plan_next(group_size);
     begin_segment();
 }
 

@@ -190,7 +190,8 @@ public:
                             std::span<const std::uint64_t> keys = {});
 
     /// Makes sure that the next appends and state changes, up to `records` of them with `bytes` in all, share one group:
-    /// after a crash all of them are there, or none. No group may be taken in between. The same errors as `append`.
+    /// after a crash all of them are there, or none. No group may be taken in between. The same errors as `append`;
+    /// `too_large` when it is more than may ever wait for the disk.
     Result<void> reserve(std::uint64_t bytes, std::uint64_t records);
 
     /// Sets or removes one entry of the state that rides in the log (topics, groups, consumer offsets). Visible to

@@ -65,7 +65,7 @@ int main(int count, char** arguments) {
 
     raise_file_limit();
 
-    const auto log = stderr_log("hufu-broker", LogLevel::info, LogFormat::text, system_clock());
+    const auto log = stderr_log("hufu-broker", parsed->log_level, parsed->log_format, system_clock());
     MetricsRegistry metrics;
     auto server = broker::Server::open(parsed->server, system_clock(), system_random(), metrics, *log);
     if (!server) return fail(server.error().text());

@@ -32,6 +32,16 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
         server.acl_file = value;
     } else if (flag == "--metrics-listen") {
         server.metrics_listen = value;
+    } else if (flag == "--metrics-series") {
+        if (!read_number(value, server.metrics_series) || server.metrics_series > 100'000)
+            return "--metrics-series \"" + value + "\": must be a number up to 100000";
+    } else if (flag == "--log-format") {
+        if (value != "text" && value != "json") return "--log-format \"" + value + "\": must be text or json";
+        options.log_format = value == "json" ? LogFormat::json : LogFormat::text;
+    } else if (flag == "--log-level") {
+        const auto level = parse_log_level(value);
+        if (!level) return "--log-level: " + level.error().text();
+        options.log_level = *level;
     } else if (flag == "--durability") {
         if (value != "sync" && value != "async") return "--durability \"" + value + "\": must be sync or async";
         server.durability = value == "sync" ? Durability::sync : Durability::async;
@@ -111,6 +121,9 @@ const char* program_help() noexcept {
            "20m 30m 1h 2h\"); units ms, s, m, h, d\n"
            "  --connections-max N            open connections (default 10000, less where the process may open fewer files)\n"
            "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"
+           "  --metrics-series N             topics, and pairs of group and topic, that /metrics names (default 2000)\n"
+           "  --log-format text|json         form of the log lines on standard error (default text)\n"
+           "  --log-level LEVEL              debug, info, warning or error: the least that is written (default info)\n"
            "  --ready-fd N                   writes the TCP address and a newline to this descriptor when accepting\n"
            "\n"
            "SIGTERM and SIGINT stop it cleanly. Exit code 0 after a clean stop, 1 after an error.\n";

@@ -6,12 +6,15 @@
 #include <string>
 
 #include <hufu/broker/server.hpp>
+#include <hufu/core/log.hpp>
 
 namespace hufu::broker {
 
 struct ProgramOptions {
     ServerOptions server;
     std::optional<int> ready_fd;  ///< gets the line "tcp-address\n" once the broker accepts
+    LogLevel log_level = LogLevel::info;
+    LogFormat log_format = LogFormat::text;
     bool help = false;
 };
 

@@ -59,13 +59,18 @@ void DispatchState::succeed(const Request& request, std::string_view body) {
     answer(request, ResponseCode::success, remoting::NoFields{}, body);
 }
 
-void DispatchState::refuse(const Request& request, ResponseCode code, std::string_view remark) {
+void DispatchState::count_refusal(ResponseCode code) {
     requests_refused.add();
+    ++refused_by_code[static_cast<std::int32_t>(code)];
+}
+
+void DispatchState::refuse(const Request& request, ResponseCode code, std::string_view remark) {
+    count_refusal(code);
     answer(request, code, remoting::NoFields{}, {}, remark);
 }
 
 void DispatchState::refuse(const ReplyTo& to, ResponseCode code, std::string_view remark) {
-    requests_refused.add();
+    count_refusal(code);
     answer(to, code, remoting::NoFields{}, {}, remark);
 }
 
@@ -246,6 +251,8 @@ void Dispatcher::release_idle_memory() {
 void Dispatcher::set_access(std::shared_ptr<const AccessTable> table) { impl_->state.access.set(std::move(table)); }
 
 std::vector<std::string> Dispatcher::take_audit() { return impl_->state.access.take_audit(); }
+
+void Dispatcher::append_metrics(std::string& into) { write_metrics(impl_->state, into); }
 
 std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }
 

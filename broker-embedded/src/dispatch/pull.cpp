@@ -71,6 +71,8 @@ void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult&
         writer.finish({reinterpret_cast<const char*>(state.read_bytes.data()), state.read_bytes.size()});
         state.messages_pulled.add(result.records);
         state.bytes_pulled.add(state.read_bytes.size());
+        pull.traffic->messages += result.records;
+        pull.traffic->bytes += state.read_bytes.size();
     } else {
         writer.finish();
     }
@@ -174,6 +176,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
     pull.opaque = request.command.opaque;
     pull.serialize_type = request.command.serialize_type;
     pull.offset = header->queue_offset < 0 ? 0 : static_cast<std::uint64_t>(header->queue_offset);
+    pull.traffic = &state.traffic.of(header->consumer_group, topic->name, state.options.metric_series_max);
     pull.limits.records_max = static_cast<std::uint32_t>(
         std::clamp<std::int32_t>(header->messages_max, 1, static_cast<std::int32_t>(pull_records_max)));
     pull.limits.bytes_max = header->bytes_max.value_or(0) > 0

@@ -112,7 +112,7 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
 
 void answer_refused(DispatchState& state, const PendingSend& send, const Refusal& refusal) {
     if (!send.plain) state.messages_refused.add(1 + send.more_log_offsets.size());
-    state.requests_refused.add();
+    state.count_refusal(refusal.code);
     Session* session = state.find(send.connection);
     if (session == nullptr || !send.answer) return;
     const std::size_t before = session->output.size();
@@ -327,7 +327,9 @@ void settle_sends(DispatchState& state, const Outcome& outcome) {
         messages += 1 + send.more_log_offsets.size();
         bytes += send.bytes;
         if (send.answer) answer_stored(state, send);
-        if (QueueWaits& queue = state.queue(send.queue); !queue.grew) {
+        QueueWaits& queue = state.queue(send.queue);
+        queue.bytes_in += send.bytes;
+        if (!queue.grew) {
             queue.grew = true;
             state.grown.push_back(send.queue);
         }

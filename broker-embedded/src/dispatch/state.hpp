@@ -20,6 +20,7 @@
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "message_filter.hpp"
+#include "metrics.hpp"
 #include "queue_locks.hpp"
 #include "recall_handle.hpp"
 #include "store.hpp"
@@ -48,13 +49,15 @@ struct ParkedPull {
     remoting::SerializeType serialize_type = remoting::SerializeType::json;
     std::uint64_t offset = 0;
     ReadLimits limits;
-    FilterRef filter;  ///< null: everything
+    FilterRef filter;            ///< null: everything
+    Traffic* traffic = nullptr;  ///< where its group's share is counted
     SteadyTime deadline;
 };
 
 struct QueueWaits {
     std::vector<ParkedPull> parked;
-    bool grew = false;  ///< listed in DispatchState::grown
+    bool grew = false;           ///< listed in DispatchState::grown
+    std::uint64_t bytes_in = 0;  ///< of sends that were settled since the start
 };
 
 /// A send that the log has taken and not settled.
@@ -78,7 +81,9 @@ struct PendingSend {
 /// Where a group stands in a queue.
 struct Position {
     std::uint64_t offset = 0;
-    bool changed = false;  ///< not yet put into the log
+    bool changed = false;         ///< not yet put into the log
+    std::uint64_t age_of = 0;     ///< one above the offset whose store time is known
+    std::uint64_t stored_ms = 0;  ///< that time
 };
 
 struct StringHash {
@@ -151,6 +156,8 @@ public:
     void refuse(const Request& request, const Refusal& refusal) { refuse(request, refusal.code, refusal.remark); }
     /// Success, once the last change of topics or settings is durable.
     void succeed_when_durable(const Request& request);
+    /// For refusals that are answered elsewhere.
+    void count_refusal(ResponseCode code);
     void refuse(const ReplyTo& to, ResponseCode code, std::string_view remark);
 
     // Asking clients.
@@ -237,6 +244,10 @@ public:
 
     Timers timers;
     std::deque<PendingRecall> recalls;  ///< in ticket order
+    TrafficTable traffic;
+    std::map<std::int32_t, std::uint64_t> refused_by_code;
+    std::string ages_read_to;      ///< the last group whose ages a scrape has read
+    bool series_left_out = false;  ///< the last scrape had more series than it may show
     FilterTable filters{options.filters_max, options.filter_bytes_max};
     GroupTable groups;
     QueueLocks locks;

@@ -7,6 +7,8 @@
 
 #include <hufu/core/assert.hpp>
 
+#include "log/group.hpp"
+
 namespace hufu::broker {
 namespace {
 
@@ -52,8 +54,10 @@ struct LogWriter::Impl {
 
     void carry_groups() {
         while (auto* group = next_group()) {
+            const auto begun = clock.steady_now();
             auto result = Log::write(*group);
             if (result) result = Log::sync(*group);
+            if (result) observe(*group, clock.steady_now() - begun);
             {
                 const std::scoped_lock lock{mutex};
                 performed.push_back({group, std::move(result)});
@@ -61,6 +65,12 @@ struct LogWriter::Impl {
             }
             notify();
         }
+    }
+
+    void observe(const LogGroup& group, std::chrono::nanoseconds took) const {
+        if (options.flush_seconds != nullptr) options.flush_seconds->observe(std::chrono::duration<double>{took}.count());
+        if (options.flush_records != nullptr) options.flush_records->observe(static_cast<double>(group.table.size()));
+        if (options.flush_bytes != nullptr) options.flush_bytes->observe(static_cast<double>(group.bytes()));
     }
 
     void carry_chores() {

@@ -41,6 +41,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
     result.auto_create_topics = options.auto_create_topics;
     result.default_queues = static_cast<std::int32_t>(options.default_queues);
     result.delay_levels = options.delay_levels;
+    result.metric_series_max = options.metrics_series;
     result.answer_before_durable = options.durability == Durability::async;
     return result;
 }
@@ -50,6 +51,17 @@ LogOptions log_options(const DispatcherOptions& dispatcher) {
     options.keys_of = keys_of_record;
     // Frames stop being taken at unsettled_bytes_max, so the largest message always finds room above it.
     options.pending_bytes_max = dispatcher.unsettled_bytes_max + 2 * options.record_bytes_max;
+    return options;
+}
+
+LogWriterOptions writer_options(MetricsRegistry& metrics) {
+    LogWriterOptions options;
+    options.flush_seconds = &metrics.histogram("hufu_broker_flush_seconds", "Time to write and sync one group of records",
+                                               {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2});
+    options.flush_records = &metrics.histogram("hufu_broker_flush_records", "Records that were made durable together",
+                                               {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096});
+    options.flush_bytes = &metrics.histogram("hufu_broker_flush_bytes", "Bytes of the log that were made durable together",
+                                             {512, 2048, 8192, 32'768, 131'072, 524'288, 2'097'152, 8'388'608});
     return options;
 }
 
@@ -101,6 +113,8 @@ struct Server::Impl final : ConnectionOwner {
               const std::function<bool()>& enough);
     void shed_unread();
     void log_alarms();
+    [[nodiscard]] std::string metrics_text();
+    [[nodiscard]] std::vector<HealthCheck> health() const;
     Result<void> load_access();
     void reload_access();
     void stop_serving();
@@ -127,6 +141,7 @@ struct Server::Impl final : ConnectionOwner {
     std::vector<ConnectionId> ready;
     std::vector<ConnectionId> waiting;  // have frames that the dispatcher does not take yet
     bool turn_requested = false;
+    bool stopping = false;
     bool refusing = false;  // what the operator was told of the log
     std::atomic<bool> notified{false};
     std::size_t input_bytes = 0;  // what ConnectionOwner::input_held counts
@@ -198,11 +213,11 @@ Result<void> Server::Impl::open() {
     if (metrics_listener) {
         if (auto listening = start_listening(*metrics_listener); !listening) return listening;
         metrics_address = metrics_listener->address;
-        endpoint = std::make_unique<MetricsEndpoint>(io, std::move(*metrics_listener), metrics, [this] {
-            return log->refusing() ? log->refusing()->text() : std::string{};
-        });
+        endpoint = std::make_unique<MetricsEndpoint>(
+            io, std::move(*metrics_listener), clock,
+            MetricsEndpoint::Sources{[this] { return metrics_text(); }, [this] { return health(); }});
     }
-    writer = std::make_unique<LogWriter>(*log, clock, LogWriterOptions{}, [this] {
+    writer = std::make_unique<LogWriter>(*log, clock, writer_options(metrics), [this] {
         if (!notified.exchange(true)) boost::asio::post(io, [this] { turn(); });
     });
 
@@ -400,7 +415,22 @@ void Server::Impl::reload_access() {
                      {{"reason", loaded.error().text()}});
 }
 
+std::string Server::Impl::metrics_text() {
+    std::string text = metrics.text();
+    dispatcher->append_metrics(text);
+    return text;
+}
+
+std::vector<HealthCheck> Server::Impl::health() const {
+    const auto& refusal = log->refusing();
+    const bool full = refusal && refusal->code() == ErrorCode::out_of_space;
+    return {{"log", refusal && !full ? refusal->text() : std::string{}},
+            {"disk", full ? refusal->text() : std::string{}},
+            {"stopping", stopping ? "the broker is stopping" : ""}};
+}
+
 void Server::Impl::stop_serving() {
+    stopping = true;
     boost::system::error_code ignored;
     for (auto& listening : listeners) listening.close(ignored);
     if (endpoint) endpoint->stop();

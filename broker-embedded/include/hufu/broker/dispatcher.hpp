@@ -39,6 +39,7 @@ struct DispatcherOptions {
     std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
     std::size_t members_max = 50'000;    ///< group members in all
     std::size_t parked_pulls_max = 65'536;
+    std::size_t metric_series_max = 2'000;              ///< topics, and pairs of group and topic, that metrics name
     std::size_t filters_max = 20'000;                   ///< different subscription expressions in use
     std::size_t filter_bytes_max = 32U << 20U;          ///< memory of those
     std::uint64_t unsettled_bytes_max = 8ULL << 20U;    ///< accepted and not yet durable; above it no frame is taken
@@ -102,6 +103,9 @@ public:
 
     /// Gives buffers back that nothing uses at the moment. Cheap; for every few seconds.
     void release_idle_memory();
+
+    /// Appends the figures that are worked out when asked for, as Prometheus text: topics, groups, log (docs/metrics.md).
+    void append_metrics(std::string& into);
 
     /// Sentences for the operator since the last call.
     [[nodiscard]] std::vector<std::string> take_alarms();

@@ -7,11 +7,15 @@
 #include <vector>
 
 #include <hufu/broker/log.hpp>
+#include <hufu/core/metrics.hpp>
 
 namespace hufu::broker {
 
 struct LogWriterOptions {
     std::chrono::microseconds spin{40};  ///< how long the writer looks for more work before it blocks
+    Histogram* flush_seconds = nullptr;  ///< how long write and sync of a group took
+    Histogram* flush_records = nullptr;  ///< how many records a group had
+    Histogram* flush_bytes = nullptr;    ///< how many bytes of the log a group took
 };
 
 /// Group commit: one thread writes and syncs, one does the chores. Everything is decided on the owner's thread.
@@ -19,7 +23,7 @@ struct LogWriterOptions {
 /// Threads: `pump` belongs to the thread that owns the log. `notify` is called on the writer's threads, never while a lock
 /// is held; it must only wake the owner (post to its event loop), which then calls `pump`.
 /// Lifetime: borrows log and clock; destroying it finishes what is in flight and joins the threads. Outcomes of that
-/// last work are not reported: take them with `drain` before.
+/// last work are not reported: take them with `drain` before. The histograms of the options live longer.
 class LogWriter {
 public:
     LogWriter(Log& log, Clock& clock, const LogWriterOptions& options, std::function<void()> notify);

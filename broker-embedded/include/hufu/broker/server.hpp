@@ -45,7 +45,8 @@ struct ServerOptions {
     /// Open connections; the next one is closed at once. What the process may open of files is a limit too.
     std::uint32_t connections_max = 10'000;
     ConnectionPatience patience = {};
-    std::string metrics_listen = {};  ///< "host:port" for /metrics and /healthz, empty: none
+    std::string metrics_listen = {};      ///< "host:port" for /metrics and /healthz, empty: none
+    std::uint32_t metrics_series = 2000;  ///< topics, and pairs of group and topic, that /metrics names
 };
 
 /// A running broker. `open` recovers the log and listens; `run` serves until a stop is asked for.

@@ -71,7 +71,7 @@ private:
     Result<void> publish();
     Result<void> loaded_memory();
     Result<void> recovery();
-    Result<void> publish_leg(const std::string& name, std::size_t window, std::size_t group);
+    Result<void> publish_leg(const std::string& name, std::size_t window, std::size_t group, std::size_t batch);
 
     BrokerOptions options_;
     BrokerOutcome outcome_;
@@ -114,7 +114,7 @@ Result<void> Alone::idle_memory() {
     return {};
 }
 
-Result<void> Alone::publish_leg(const std::string& name, std::size_t window, std::size_t group) {
+Result<void> Alone::publish_leg(const std::string& name, std::size_t window, std::size_t group, std::size_t batch) {
     if (!wanted(name)) {
         return {};
     }
@@ -128,7 +128,9 @@ Result<void> Alone::publish_leg(const std::string& name, std::size_t window, std
         if (!before || !broker) {
             return before ? broker.error() : before.error();
         }
-        auto client = LoadClient::connect(broker->port(), load(window));
+        LoadOptions options = load(window);
+        options.shape.batch = batch;
+        auto client = LoadClient::connect(broker->port(), options);
         if (!client) {
             return client.error();
         }
@@ -170,10 +172,11 @@ Result<void> Alone::publish() {
         const char* name;
         std::size_t window;
         std::size_t group;
+        std::size_t batch = 1;
     };
     for (const Leg& leg : {Leg{"publish_w1", 1, 1}, Leg{"publish_w64", 64, 64}, Leg{"publish_w256", 256, 256},
-                           Leg{"publish_async", options_.async_window, 256}}) {
-        if (auto done = publish_leg(leg.name, leg.window, leg.group); !done) {
+                           Leg{"publish_batch32", 64, 1024, 32}, Leg{"publish_async", options_.async_window, 256}}) {
+        if (auto done = publish_leg(leg.name, leg.window, leg.group, leg.batch); !done) {
             return done;
         }
     }

@@ -45,6 +45,8 @@ public:
     [[nodiscard]] std::uint64_t acknowledged_count() const;
 
     [[nodiscard]] Verdict check(const std::vector<Stored>& stored) const;
+    /// The same where messages come in an order of their own, and at other offsets than the answers named.
+    [[nodiscard]] Verdict check_unordered(const std::vector<Stored>& stored) const;
 
 private:
     const std::int32_t queue_id_;

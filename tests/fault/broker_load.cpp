@@ -6,12 +6,15 @@
 #include <optional>
 #include <stdexcept>
 
+#include <hufu/core/clock.hpp>
 #include <hufu/remoting/headers.hpp>
+#include <hufu/remoting/properties.hpp>
 
 namespace hufu::fault {
 namespace {
 
-constexpr std::int32_t queues = 5;
+constexpr std::int32_t queues = 6;
+constexpr std::chrono::seconds delayed_within{10};  // delays are shorter by far
 constexpr std::size_t window = 64;
 constexpr std::uint64_t batch_messages = 8;
 
@@ -22,11 +25,21 @@ struct InFlight {
     std::uint64_t count = 1;
 };
 
+std::string properties_of(SendKind kind, std::uint64_t number) {
+    std::string properties;
+    if (kind == SendKind::no_wait) remoting::append_property(properties, remoting::property::wait, "false");
+    if (kind == SendKind::delayed) {
+        remoting::append_property(properties, remoting::property::timer_delay_ms, std::to_string(10 + number * 37 % 300));
+    }
+    return properties;
+}
+
 InFlight send_next(RawClient& client, QueueLedger& ledger, std::int32_t opaque) {
     const SendKind kind = kind_of(ledger.queue_id());
     InFlight sent{.opaque = opaque, .first = ledger.next()};
     if (kind != SendKind::batch) {
-        client.send(opaque, topic, ledger.queue_id(), make_body(ledger.queue_id(), sent.first), kind != SendKind::no_wait);
+        client.send(opaque, topic, ledger.queue_id(), make_body(ledger.queue_id(), sent.first),
+                    properties_of(kind, sent.first));
         return sent;
     }
     std::vector<std::string> bodies{make_body(ledger.queue_id(), sent.first)};
@@ -54,6 +67,7 @@ SendKind kind_of(std::int32_t queue_id) {
         case 2:
         case 3: return SendKind::batch;
         case 4: return SendKind::no_wait;
+        case 5: return SendKind::delayed;
         default: return SendKind::single;
     }
 }
@@ -102,13 +116,32 @@ std::optional<remoting::ResponseCode> send_one(RawClient& client, QueueLedger& l
     return answer->response_code();
 }
 
+namespace {
+
+std::vector<Stored> read_queue(std::uint16_t port, const QueueLedger& ledger) {
+    RawClient client{port};
+    auto stored = client.read_all(topic, ledger.queue_id());
+    if (!stored) throw std::runtime_error{"reading back queue " + std::to_string(ledger.queue_id()) + " failed"};
+    return std::move(*stored);
+}
+
+Verdict read_delayed(std::uint16_t port, const QueueLedger& ledger) {
+    Clock& clock = system_clock();
+    const SteadyTime give_up = clock.steady_now() + delayed_within;
+    for (;;) {
+        const Verdict verdict = ledger.check_unordered(read_queue(port, ledger));
+        if (verdict.lost == 0 || clock.steady_now() > give_up) return verdict;
+        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{20}, {});
+    }
+}
+
+}  // namespace
+
 Verdict read_back(std::uint16_t port, const Ledgers& ledgers) {
     Verdict verdict;
     for (const auto& ledger : ledgers) {
-        RawClient client{port};
-        const auto stored = client.read_all(topic, ledger->queue_id());
-        if (!stored) throw std::runtime_error{"reading back queue " + std::to_string(ledger->queue_id()) + " failed"};
-        verdict.add(ledger->check(*stored));
+        verdict.add(kind_of(ledger->queue_id()) == SendKind::delayed ? read_delayed(port, *ledger)
+                                                                     : ledger->check(read_queue(port, *ledger)));
     }
     return verdict;
 }

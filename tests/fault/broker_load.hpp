@@ -18,6 +18,7 @@ inline constexpr std::string_view topic = "fault";
 enum class SendKind : std::uint8_t {
     single,
     batch,    ///< eight at a time: all of them are there, or none
+    delayed,  ///< for a few hundred milliseconds: there once, in whatever order
     no_wait,  ///< WAIT=false: answered before the flush, so nothing is promised but order and content
 };
 
@@ -35,7 +36,7 @@ void consume(std::uint16_t port, QueueLedger& ledger);
 /// Sends one message or batch and waits for the answer; the answer's code, or nothing when the connection is gone.
 std::optional<remoting::ResponseCode> send_one(RawClient& client, QueueLedger& ledger);
 
-/// Reads every queue and compares. Throws when one cannot be read.
+/// Reads every queue and compares; delayed messages are given time to come. Throws when a queue cannot be read.
 [[nodiscard]] Verdict read_back(std::uint16_t port, const Ledgers& ledgers);
 [[nodiscard]] std::uint64_t acknowledged_in(const Ledgers& ledgers);
 

@@ -63,12 +63,14 @@ void print_json(const Totals& totals) {
     const auto& rounds = totals.kills.rounds;
     std::printf(
         "{\"fault\":\"broker\",\"held\":%s,\"rounds\":{\"kill\":%d,\"page_loss\":%d,\"torn_pages\":%d,"
-        "\"sync_failure\":%d,\"full_disk\":%d},\"acknowledged\":%lu,\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,"
+        "\"sync_failure\":%d,\"full_disk\":%d},\"acknowledged\":%lu,\"acknowledged_in_batches\":%lu,\"acknowledged_"
+        "delayed\":%lu,\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,"
         "\"invented\":%lu,\"moved\":%lu,\"writes_taken_back\":%lu,\"recovery_ms_max\":%ld,"
         "\"sync_failure\":{\"sync_calls\":%lu,\"refused\":%lu,\"not_healed\":%lu},"
         "\"full_disk\":{\"not_refused\":%lu,\"not_healed\":%lu}}\n",
         totals.held() ? "true" : "false", rounds[0], rounds[1], rounds[2], totals.syncs.runs, totals.full.rounds,
-        totals.kills.acknowledged + totals.syncs.acknowledged + totals.full.acknowledged, verdict.lost, verdict.duplicated,
+        totals.kills.acknowledged + totals.syncs.acknowledged + totals.full.acknowledged,
+        totals.kills.acknowledged_in_batches, totals.kills.acknowledged_delayed, verdict.lost, verdict.duplicated,
         verdict.reordered, verdict.invented, verdict.moved, totals.kills.writes_taken_back, totals.kills.recovery_ms_max,
         totals.syncs.sync_calls, totals.syncs.refused, totals.syncs.not_healed, totals.full.not_refused,
         totals.full.not_healed);

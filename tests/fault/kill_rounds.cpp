@@ -16,6 +16,15 @@ namespace {
 
 constexpr int rounds_per_store = 4;  // then a fresh one, so that reading everything back stays short
 
+void count(const Ledgers& ledgers, KillRounds& total) {
+    for (const auto& ledger : ledgers) {
+        const std::uint64_t acknowledged = ledger->acknowledged_count();
+        total.acknowledged += acknowledged;
+        if (kind_of(ledger->queue_id()) == SendKind::batch) total.acknowledged_in_batches += acknowledged;
+        if (kind_of(ledger->queue_id()) == SendKind::delayed) total.acknowledged_delayed += acknowledged;
+    }
+}
+
 void run_round(const Programs& programs, const std::string& folder, Fault fault, Ledgers& ledgers, Random& random,
                KillRounds& total) {
     {
@@ -60,7 +69,7 @@ KillRounds kill_under_load(const Programs& programs, const std::string& root, in
         std::string folder;
         for (int round = 0; round < rounds && total.verdict.held(); ++round) {
             if (round % rounds_per_store == 0) {
-                total.acknowledged += acknowledged_in(ledgers);
+                count(ledgers, total);
                 if (!folder.empty()) std::filesystem::remove_all(folder);
                 folder = root + "/" + name_of(fault) + std::to_string(round);
                 std::filesystem::create_directories(folder + "/data");
@@ -69,7 +78,7 @@ KillRounds kill_under_load(const Programs& programs, const std::string& root, in
             run_round(programs, folder, fault, ledgers, random, total);
             std::fprintf(stderr, "\r%-10s round %d/%d", name_of(fault), round + 1, rounds);
         }
-        total.acknowledged += acknowledged_in(ledgers);
+        count(ledgers, total);
         if (total.verdict.held() && !folder.empty()) std::filesystem::remove_all(folder);
         std::fprintf(stderr, "\n");
     }

@@ -18,6 +18,8 @@ enum class Fault : std::uint8_t { kill, page_loss, torn_pages };
 struct KillRounds {
     Verdict verdict;
     std::uint64_t acknowledged = 0;
+    std::uint64_t acknowledged_in_batches = 0;  ///< of these
+    std::uint64_t acknowledged_delayed = 0;     ///< of these
     std::uint64_t writes_taken_back = 0;
     std::int64_t recovery_ms_max = 0;
     int rounds[3] = {0, 0, 0};  ///< by fault

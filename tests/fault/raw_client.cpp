@@ -2,7 +2,6 @@
 
 #include <hufu/remoting/batch.hpp>
 #include <hufu/remoting/headers.hpp>
-#include <hufu/remoting/properties.hpp>
 #include <hufu/remoting/record.hpp>
 
 #include <arpa/inet.h>
@@ -54,9 +53,8 @@ RawClient::~RawClient() {
     if (socket_ >= 0) ::close(socket_);
 }
 
-void RawClient::send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body, bool wait) {
-    std::string properties;
-    if (!wait) remoting::append_property(properties, remoting::property::wait, "false");
+void RawClient::send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body,
+                     std::string_view properties) {
     remoting::SendRequest request = request_to(topic, queue_id);
     request.properties = properties;
     remoting::append_request(out_, remoting::SerializeType::json, remoting::RequestCode::send_message_v2, opaque, request,

@@ -31,8 +31,8 @@ public:
     [[nodiscard]] bool connected() const { return socket_ >= 0 && !failed_; }
 
     /// Queues a send of `body` to one queue; `flush` hands it to the kernel. The opaque number comes back in the answer.
-    /// Without `wait` the broker may answer before its flush.
-    void send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body, bool wait = true);
+    void send(std::int32_t opaque, std::string_view topic, std::int32_t queue_id, std::string_view body,
+              std::string_view properties = {});
     /// The same for a batch.
     void send_batch(std::int32_t opaque, std::string_view topic, std::int32_t queue_id,
                     const std::vector<std::string>& bodies);

@@ -100,11 +100,11 @@ TEST_F(MetricsServer, ExportsWhatThePageDescribes) {
     remoting::UpdateOffsetRequest position;
     position.consumer_group = "test";
     position.topic = "orders";
-    remoting::RouteRequest missing;
+    remoting::QueueRequest missing;
     missing.topic = "missing";
     std::string frames;
     remoting::append_request(frames, remoting::SerializeType::json, RequestCode::update_consumer_offset, 2, position);
-    remoting::append_request(frames, remoting::SerializeType::json, RequestCode::get_route_by_topic, 3, missing);
+    remoting::append_request(frames, remoting::SerializeType::json, RequestCode::get_max_offset, 3, missing);
     for (const auto* topic : {"%RETRY%test", "%DLQ%test"}) {
         remoting::SendRequest send;
         send.producer_group = "test";

@@ -152,6 +152,25 @@ std::uint64_t acknowledged_in(const Ledgers& ledgers) {
     return count;
 }
 
+void wait_acknowledged(const Ledgers& ledgers, std::uint64_t more) {
+    std::vector<std::uint64_t> wanted;
+    for (const auto& ledger : ledgers) {
+        const bool promised = kind_of(ledger->queue_id()) != SendKind::no_wait || ledger->every_answer_counts();
+        wanted.push_back(promised ? ledger->acknowledged_count() + more : 0);
+    }
+    Clock& clock = system_clock();
+    const SteadyTime give_up = clock.steady_now() + std::chrono::seconds{20};
+    const auto reached = [&] {
+        for (std::size_t queue = 0; queue < ledgers.size(); ++queue) {
+            if (ledgers[queue]->acknowledged_count() < wanted[queue]) return false;
+        }
+        return true;
+    };
+    while (!reached() && clock.steady_now() < give_up) {
+        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{2}, {});
+    }
+}
+
 void complain(const char* fault, const Verdict& verdict) {
     if (verdict.held()) return;
     std::fprintf(stderr, "%s: broken: lost %lu, duplicated %lu, reordered %lu, invented %lu, moved %lu\n", fault,

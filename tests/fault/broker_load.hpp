@@ -40,6 +40,10 @@ std::optional<remoting::ResponseCode> send_one(RawClient& client, QueueLedger& l
 [[nodiscard]] Verdict read_back(std::uint16_t port, const Ledgers& ledgers);
 [[nodiscard]] std::uint64_t acknowledged_in(const Ledgers& ledgers);
 
+/// Waits, for 20 s at most, until every queue that is promised anything has `more` acknowledged messages than now: however
+/// slow the machine is, there is load of each kind.
+void wait_acknowledged(const Ledgers& ledgers, std::uint64_t more);
+
 /// Says what is broken on standard error, if anything is.
 void complain(const char* fault, const Verdict& verdict);
 

@@ -44,10 +44,14 @@ void run_round(const Programs& programs, const std::string& folder, bool refuse_
             true,
             {"HUFU_SHIM_FULL=" + full, std::string{"HUFU_SHIM_FULL_MODE="} + (refuse_all_writes ? "write" : "grow")}};
         broker.wait_ready();
+        // The first file of a new log is small, and allocated already: a disk that only refuses to let files grow is felt
+        // at its end.
+        if (!refuse_all_writes) std::ofstream{full} << "full\n";
         std::vector<std::jthread> threads;
         for (const auto& ledger : ledgers) threads.emplace_back([&] { produce(broker.port(), *ledger); });
         Clock& clock = system_clock();
-        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{30 + random.below(50)}, {});
+        wait_acknowledged(ledgers, 20);
+        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{random.below(50)}, {});
         std::ofstream{full} << "full\n";
         const auto refused = [](remoting::ResponseCode code) { return code != remoting::ResponseCode::success; };
         if (!send_until(broker.port(), own, refused)) ++total.not_refused;

@@ -35,8 +35,10 @@ void run_round(const Programs& programs, const std::string& folder, Fault fault,
             threads.emplace_back([&] { produce(broker.port(), *ledger); });
             if (ledger->queue_id() == 0) threads.emplace_back([&] { consume(broker.port(), *ledger); });
         }
+        // Killed some time after the first answers, however slow the machine is.
         Clock& clock = system_clock();
-        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{20 + random.below(100)}, {});
+        wait_acknowledged(ledgers, 20);
+        clock.sleep_until(clock.steady_now() + std::chrono::milliseconds{random.below(100)}, {});
         broker.kill();
     }
     if (fault != Fault::kill) {

@@ -41,6 +41,14 @@ struct Sent {
     }
 };
 
+/// A header given field by field, for commands whose header has no type.
+struct RawFields {
+    std::vector<std::pair<std::string, std::string>> fields;
+    void write(remoting::CommandWriter& writer) const {
+        for (const auto& [name, value] : fields) writer.field(name, value);
+    }
+};
+
 inline std::vector<Sent> decode_all(std::string_view bytes) {
     std::vector<Sent> commands;
     remoting::FrameDecoder decoder;

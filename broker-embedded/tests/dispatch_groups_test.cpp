@@ -71,6 +71,9 @@ TEST_F(DispatchGroupsTest, RemembersPositionsAndRefusesImpossibleOnes) {
 TEST_F(DispatchGroupsTest, StoresPositionsInBatchesAndFindsThemAfterARestart) {
     start();
     for (int i = 0; i < 10; ++i) send("orders", 0, "x");
+    commit("stock", 0, 0);  // makes the group
+    advance(options.offsets_every);
+    settle_log();
     const auto syncs = disk.calls(simulation::DiskCall::sync);
     for (int i = 1; i <= 10; ++i) commit("stock", 0, i);
     EXPECT_EQ(disk.calls(simulation::DiskCall::sync), syncs);
@@ -132,7 +135,8 @@ TEST_F(DispatchGroupsTest, MakesTheRetryTopicAtTheFirstHeartbeat) {
     start();
     const Sent answer = beat(client, "c1", "stock", "orders");
     EXPECT_EQ(answer.response(), ResponseCode::success);
-    EXPECT_EQ(answer.field("IS_SUPPORT_HEART_BEAT_V2"), "false");
+    EXPECT_EQ(answer.field("IS_SUPPORT_HEART_BEAT_V2"), "true");
+    EXPECT_EQ(answer.field("IS_SUB_CHANGE"), "true");
     const Sent route = ask(RequestCode::get_route_by_topic, remoting::RouteRequest{"%RETRY%stock"});
     EXPECT_EQ(remoting::TopicRoute::parse(route.body).value().queues.at(0).read_queues, 1);
 }

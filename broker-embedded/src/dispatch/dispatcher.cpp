@@ -107,6 +107,7 @@ Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& 
     : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics, clock}, {}}} {
     load_topics(impl_->state);
     load_name_service(impl_->state);
+    load_group_configs(impl_->state);
     load_positions(impl_->state);
     impl_->state.timers.load(impl_->state);
     for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);

@@ -1,6 +1,7 @@
 // Members of groups and what they hold: 34, 35, 38, 40, 41, 42.
 #include <hufu/remoting/bodies.hpp>
 
+#include "group_handlers.hpp"
 #include "names.hpp"
 #include "state.hpp"
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr std::size_t body_bytes_max = 1U << 20U;  // of heartbeats and lock requests
 constexpr std::size_t client_id_bytes_max = 1024;
+constexpr std::size_t groups_max = 1000;  // in one heartbeat
 constexpr std::size_t subscriptions_max = 1000;
 constexpr std::size_t locks_max = 10'000;  // queues in one request
 
@@ -18,6 +20,11 @@ std::string fault_of(const remoting::Heartbeat& heartbeat) {
     if (heartbeat.client_id.size() > client_id_bytes_max)
         return "the clientID has " + std::to_string(heartbeat.client_id.size()) + " bytes; at most " +
                std::to_string(client_id_bytes_max) + " are allowed";
+    if (heartbeat.producer_groups.size() + heartbeat.consumers.size() > groups_max)
+        return std::to_string(heartbeat.producer_groups.size() + heartbeat.consumers.size()) +
+               " groups in one heartbeat; at most " + std::to_string(groups_max) + " are allowed";
+    for (const std::string& group : heartbeat.producer_groups)
+        if (std::string fault = group_name_fault(group); !fault.empty()) return fault;
     for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
         if (std::string fault = group_name_fault(consumer.group); !fault.empty()) return fault;
         if (consumer.subscriptions.size() > subscriptions_max)
@@ -29,13 +36,20 @@ std::string fault_of(const remoting::Heartbeat& heartbeat) {
     return {};
 }
 
-Beat beat_of(DispatchState& state, const remoting::Heartbeat& heartbeat) {
+Beat beat_of(DispatchState& state, const remoting::Heartbeat& heartbeat, const remoting::CommandView& command) {
     Beat beat;
     beat.client_id = heartbeat.client_id;
+    beat.language = command.language;
+    beat.version = command.version;
+    beat.fingerprint = heartbeat.fingerprint;
+    beat.without_subscriptions = heartbeat.without_subscriptions;
+    beat.producer_groups = heartbeat.producer_groups;
     for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
         ConsumerBeat& group = beat.consumers.emplace_back();
         group.group = consumer.group;
-        group.broadcasting = consumer.message_model == remoting::MessageModel::broadcasting;
+        group.consume_type = consumer.consume_type;
+        group.message_model = consumer.message_model;
+        group.from = consumer.from;
         for (const remoting::SubscriptionData& wanted : consumer.subscriptions)
             // The codes come from the expression: those that some clients send are wrong.
             group.subscriptions.push_back(TopicSubscription{wanted.topic, wanted.expression, wanted.version,
@@ -43,6 +57,15 @@ Beat beat_of(DispatchState& state, const remoting::Heartbeat& heartbeat) {
                                                             state.filters.get(wanted.expression_type, wanted.expression)});
     }
     return beat;
+}
+
+/// Makes the group and its retry topic where they are missing.
+Refusal prepare_group(DispatchState& state, const std::string& group) {
+    Refusal refusal;
+    const remoting::GroupConfig* config = require_group(state, group, refusal);
+    if (config == nullptr) return refusal;
+    // The route of the retry topic must be there right after the first heartbeat: clients ask every 30 s only.
+    return retry_topic(state, *config, refusal) == nullptr ? refusal : Refusal{};
 }
 
 template <class Body>
@@ -86,27 +109,34 @@ static void handle_heartbeat(DispatchState& state, const Request& request) {
     if (!parse_body(state, request, heartbeat)) return;
     if (const std::string fault = fault_of(heartbeat); !fault.empty())
         return state.refuse(request, ResponseCode::invalid_parameter, fault);
-    if (state.groups.member_count() >= state.options.members_max)
-        return state.refuse(
-            request, ResponseCode::system_busy,
-            "[OVERLOAD] the broker has " + std::to_string(state.options.members_max) + " group members already");
-    for (const remoting::ConsumerData& consumer : heartbeat.consumers) {
-        if (consumer.message_model == remoting::MessageModel::broadcasting) continue;
-        // The route of the retry topic must be there right after the first heartbeat: clients ask every 30 s only.
-        const std::string retry = retry_topic_of(consumer.group);
-        if (state.find_topic(retry) != nullptr) continue;
-        if (auto made = state.create_topic(retry, 1); !made)
-            return state.refuse(request, ResponseCode::system_busy, made.error().text());
+    std::vector<remoting::ConsumerData> known;
+    for (remoting::ConsumerData& consumer : heartbeat.consumers) {
+        const Refusal refusal = prepare_group(state, consumer.group);
+        // A group that may not be made is passed over: its pulls are refused, the client's other groups live.
+        if (refusal.code == ResponseCode::subscription_group_not_exist) continue;
+        if (refusal.refused()) return state.refuse(request, refusal.code, refusal.remark);
+        known.push_back(std::move(consumer));
     }
-    const auto changed = state.groups.beat(request.connection, beat_of(state, heartbeat), request.now);
+    heartbeat.consumers = std::move(known);
+    const GroupTable::Beaten beaten = state.groups.beat(request.connection, beat_of(state, heartbeat, request.command),
+                                                        request.now, state.options.members_max);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
-    state.answer(request, ResponseCode::success, remoting::HeartbeatResponse{});
-    tell_members(state, changed);
+    if (beaten.full) {
+        state.refuse(request, ResponseCode::system_busy,
+                     "[OVERLOAD] the broker has " + std::to_string(state.options.members_max) + " group members already");
+    } else {
+        // A client of the first version learns nothing from the answer; of the second: whether to send its subscriptions.
+        state.answer(request, ResponseCode::success,
+                     remoting::HeartbeatResponse{true, heartbeat.fingerprint == 0 || beaten.subscriptions_wanted});
+    }
+    tell_members(state, beaten.changed);
 }
 
 static void handle_unregister(DispatchState& state, const Request& request) {
     const auto header = remoting::UnregisterRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
+    if (!header->producer_group.empty())
+        state.groups.leave_producers(request.connection, header->client_id, header->producer_group);
     const bool left =
         !header->consumer_group.empty() && state.groups.leave(request.connection, header->client_id, header->consumer_group);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
@@ -122,9 +152,7 @@ static void handle_consumer_list(DispatchState& state, const Request& request) {
         return state.refuse(request, ResponseCode::system_error,
                             "no consumer of group \"" + std::string{header->consumer_group.substr(0, group_length_max)} +
                                 "\" is registered");
-    remoting::ConsumerList list;
-    for (const GroupTable::Member& member : group->members) list.client_ids.push_back(member.client_id);
-    state.succeed(request, list.to_json());
+    state.succeed(request, remoting::ConsumerList{group->client_ids()}.to_json());
 }
 
 static void handle_lock_queues(DispatchState& state, const Request& request) {
@@ -151,7 +179,9 @@ void tell_members(DispatchState& state, const std::vector<std::string>& groups) 
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
     for (const std::string& name : groups) {
         const GroupTable::Group* group = state.groups.find(name);
-        if (group == nullptr || group->broadcasting) continue;
+        if (group == nullptr || group->broadcasting()) continue;
+        const remoting::GroupConfig* config = find_group_config(state, name);
+        if (config != nullptr && !config->tell_members) continue;
         for (const GroupTable::Member& member : group->members)
             state.tell(member.connection, remoting::RequestCode::notify_consumer_ids_changed, remoting::GroupRequest{name});
     }
@@ -164,6 +194,7 @@ void add_group_handlers(HandlerTable& table) {
     table.add(RequestCode::get_consumer_list_by_group, handle_consumer_list);
     table.add(RequestCode::lock_batch_queues, handle_lock_queues);
     table.add(RequestCode::unlock_batch_queues, handle_unlock_queues);
+    add_group_config_handlers(table);
 }
 
 }  // namespace hufu::broker

@@ -33,6 +33,8 @@ std::string fault(std::string_view kind, std::string_view name, std::size_t leng
 
 std::string retry_topic_of(std::string_view group) { return std::string{retry_prefix}.append(group); }
 
+std::string dead_letter_topic_of(std::string_view group) { return std::string{dead_letter_prefix}.append(group); }
+
 std::string topic_name_fault(std::string_view topic) {
     const bool derived = is_retry_topic(topic) || is_dead_letter_topic(topic);
     if (topic.starts_with(own_prefix)) return "topic \"" + printable(topic) + "\" is the broker's own; choose another name";

@@ -28,6 +28,7 @@ inline constexpr std::size_t group_length_max = 120;
     return topic.starts_with(dead_letter_prefix);
 }
 [[nodiscard]] std::string retry_topic_of(std::string_view group);
+[[nodiscard]] std::string dead_letter_topic_of(std::string_view group);
 
 /// Empty when `topic` is a valid name, else the sentence that says what is wrong with it.
 [[nodiscard]] std::string topic_name_fault(std::string_view topic);

@@ -56,8 +56,9 @@ static void handle_query_offset(DispatchState& state, const Request& request) {
 
 static void handle_update_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::UpdateOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
-        if (const std::string fault = group_name_fault(header.consumer_group); !fault.empty())
-            return state.refuse(request, ResponseCode::invalid_parameter, fault);
+        Refusal refusal;
+        if (require_group(state, header.consumer_group, refusal) == nullptr)
+            return state.refuse(request, refusal.code, refusal.remark);
         if (!commit_position(state, header.consumer_group, queue, header.commit_offset, request.now))
             return state.refuse(request, ResponseCode::invalid_parameter,
                                 "offset " + std::to_string(header.commit_offset) +
@@ -114,6 +115,21 @@ bool commit_position(DispatchState& state, std::string_view group, QueueHandle q
         state.positions_due = std::min(state.positions_due, now + state.options.offsets_every);
     }
     return true;
+}
+
+Refusal erase_positions(DispatchState& state, std::string_view group) {
+    const auto of_group = state.positions.find(group);
+    if (of_group == state.positions.end()) return {};
+    // One by one: after a failure in the middle the request is made again.
+    while (!of_group->second.empty()) {
+        const auto position = of_group->second.begin();
+        if (auto erased = state.log.erase_state(key_of(group, state.log.queue_name(position->first))); !erased)
+            return refusal_of(erased.error());
+        of_group->second.erase(position);
+    }
+    std::erase_if(state.changed_positions, [&](const auto& changed) { return changed.first == group; });
+    state.positions.erase(of_group);
+    return {};
 }
 
 bool store_positions(DispatchState& state, SteadyTime now) {

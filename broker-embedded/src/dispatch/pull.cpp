@@ -106,7 +106,7 @@ std::vector<ParkedPull> take_parked(DispatchState& state, QueueHandle handle) {
 
 /// The group's wish for this topic, from the request or from its heartbeat. False when it was refused.
 bool read_subscription(DispatchState& state, const Request& request, const remoting::PullRequest& header,
-                       FilterRef& filter) {
+                       const remoting::GroupConfig& config, FilterRef& filter) {
     if ((header.sys_flag & remoting::pull_flag::subscription) != 0) {
         CompiledFilter compiled = state.filters.get(header.expression_type, header.subscription);
         filter = std::move(compiled.filter);
@@ -120,6 +120,11 @@ bool read_subscription(DispatchState& state, const Request& request, const remot
         state.refuse(
             request, ResponseCode::subscription_not_exist,
             "group \"" + name + "\" has sent no heartbeat on this broker; send one, or put the subscription into the pull");
+        return false;
+    }
+    if (group->broadcasting() && !config.consume_broadcast_enabled) {
+        state.refuse(request, ResponseCode::no_permission,
+                     "group \"" + name + "\": broadcasting is switched off (consumeBroadcastEnable)");
         return false;
     }
     const auto subscription = group->subscriptions.find(header.topic);
@@ -153,17 +158,26 @@ static void handle_pull(DispatchState& state, const Request& request) {
     const auto header = remoting::PullRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     if (request.command.is_one_way()) return;
-    if (const std::string fault = group_name_fault(header->consumer_group); !fault.empty())
-        return state.refuse(request, ResponseCode::invalid_parameter, fault);
-    const Topic* topic = state.require_queue(request, header->topic, header->queue_id);
-    if (topic == nullptr) return;
-    if ((topic->perm & remoting::permission::read) == 0)
+    Refusal refusal;
+    const remoting::GroupConfig* config = require_group(state, header->consumer_group, refusal);
+    if (config == nullptr) return state.refuse(request, refusal.code, refusal.remark);
+    if (!config->consume_enabled)
         return state.refuse(request, ResponseCode::no_permission,
-                            "topic \"" + topic->name + "\": pulling message is forbidden");
+                            "group \"" + config->name + "\": consuming is switched off (consumeEnable)");
+    const Topic* topic = state.find_topic(header->topic);
+    if (topic != nullptr && (topic->perm & remoting::permission::read) == 0)
+        return state.refuse(request, ResponseCode::no_permission,
+                            "topic \"" + topic->name + "\": pulling messages is forbidden");
+    topic = state.require_queue(request, header->topic, header->queue_id);
+    if (topic == nullptr) return;
+    if (header->queue_id >= topic->read_queues)
+        return state.refuse(request, ResponseCode::invalid_parameter,
+                            "topic \"" + topic->name + "\" is read from queues 0 to " +
+                                std::to_string(topic->read_queues - 1) + ", not " + std::to_string(header->queue_id));
     const QueueHandle handle = topic->queues[static_cast<std::size_t>(header->queue_id)];
 
     ParkedPull pull;
-    if (!read_subscription(state, request, *header, pull.filter)) return;
+    if (!read_subscription(state, request, *header, *config, pull.filter)) return;
     if ((header->sys_flag & remoting::pull_flag::commit_offset) != 0)
         commit_position(state, header->consumer_group, handle, header->commit_offset, request.now);
 
@@ -272,6 +286,7 @@ void drop_parked_pulls(DispatchState& state, ConnectionId connection) {
 void add_pull_handlers(HandlerTable& table) {
     using remoting::RequestCode;
     table.add(RequestCode::pull_message, handle_pull);
+    table.add(RequestCode::lite_pull_message, handle_pull);
 }
 
 }  // namespace hufu::broker

@@ -19,7 +19,6 @@ using remoting::SendRequest;
 
 /// Ids of a batch in its answer: a header has a limit. Clients know messages by their UNIQ_KEY; these are for people.
 constexpr std::size_t batch_ids_bytes_max = 32U << 10U;
-constexpr std::int32_t consume_attempts_max = 16;  // retryMaxTimes of a group that was never configured
 
 /// What this broker does not do with a message.
 Refusal unsupported(const Traits& traits) {
@@ -58,10 +57,13 @@ Topic* topic_for(DispatchState& state, std::string_view name, Refusal& refusal) 
 }
 
 /// A message that failed too often, or that comes from an orderly group, goes to the group's dead letters.
-bool belongs_to_dead_letters(const DispatchState& state, const SendRequest& header, SteadyTime now) {
+bool belongs_to_dead_letters(DispatchState& state, const SendRequest& header, SteadyTime now, Refusal& refusal) {
     if (!is_retry_topic(header.topic)) return false;
-    const std::int32_t attempts_max = header.reconsume_times_max.value_or(consume_attempts_max);
-    return header.reconsume_times > attempts_max || state.locks.any_held(header.topic.substr(retry_prefix.size()), now);
+    const std::string_view group = header.topic.substr(retry_prefix.size());
+    const remoting::GroupConfig* config = require_group(state, group, refusal);
+    if (config == nullptr) return false;
+    const std::int32_t attempts_max = header.reconsume_times_max.value_or(config->retry_times_max);
+    return header.reconsume_times > attempts_max || state.locks.any_held(group, now);
 }
 
 /// A record's fields that come from the request and its connection.
@@ -251,11 +253,12 @@ Refusal accept(DispatchState& state, const Request& request) {
     std::string dead_letters;
     std::string_view name = header.topic;
     std::int32_t queue_id = header.queue_id;
-    if (belongs_to_dead_letters(state, header, request.now)) {
-        dead_letters.assign(dead_letter_prefix).append(header.topic.substr(retry_prefix.size()));
+    if (belongs_to_dead_letters(state, header, request.now, refusal)) {
+        dead_letters = dead_letter_topic_of(header.topic.substr(retry_prefix.size()));
         name = dead_letters;
         queue_id = 0;
     }
+    if (refusal.refused()) return refusal;
     Topic* topic = topic_for(state, name, refusal);
     if (topic == nullptr) return refusal;
     if (!state.options.writable)

@@ -17,6 +17,7 @@
 
 #include "client_calls.hpp"
 #include "access.hpp"
+#include "group_configs.hpp"
 #include "group_table.hpp"
 #include "handler_table.hpp"
 #include "message_filter.hpp"
@@ -249,6 +250,7 @@ public:
     std::string ages_read_to;      ///< the last group whose ages a scrape has read
     bool series_left_out = false;  ///< the last scrape had more series than it may show
     FilterTable filters{options.filters_max, options.filter_bytes_max};
+    GroupConfigs group_configs;
     GroupTable groups;
     QueueLocks locks;
     ClientCalls calls;
@@ -297,5 +299,7 @@ std::optional<TopicConfig> config_of(DispatchState& state, std::string_view name
 void load_name_service(DispatchState& state);                                       // name_service.cpp
 void load_topics(DispatchState& state);                                             // topics.cpp
 void tell_members(DispatchState& state, const std::vector<std::string>& groups);    // groups.cpp
+/// Forgets where the group stands, here and in the log.
+Refusal erase_positions(DispatchState& state, std::string_view group);  // offsets.cpp
 
 }  // namespace hufu::broker

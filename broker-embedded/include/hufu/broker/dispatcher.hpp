@@ -35,9 +35,11 @@ struct DispatcherOptions {
     /// How far ahead a message may be due: ten years.
     std::chrono::milliseconds delay_max = std::chrono::days{3'653};
     std::size_t timers_max = 10'000'000;  ///< delayed messages pending; 16 bytes of memory each
+    bool auto_create_groups = true;       ///< a consumer group is made when a client first names it
     std::size_t topics_max = 20'000;
     std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
-    std::size_t members_max = 50'000;    ///< group members in all
+    std::size_t groups_max = 20'000;     ///< consumer groups with a configuration
+    std::size_t members_max = 50'000;    ///< members of consumer groups and producers in all
     std::size_t parked_pulls_max = 65'536;
     std::size_t metric_series_max = 2'000;              ///< topics, and pairs of group and topic, that metrics name
     std::size_t filters_max = 20'000;                   ///< different subscription expressions in use

@@ -76,6 +76,8 @@ struct Heartbeat {
     std::string client_id;
     std::vector<std::string> producer_groups;
     std::vector<ConsumerData> consumers;
+    std::int32_t fingerprint = 0;        ///< of the subscriptions; 0: a heartbeat of the first version
+    bool without_subscriptions = false;  ///< they are those of the last heartbeat with this fingerprint
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 
     [[nodiscard]] static Result<Heartbeat> parse(std::string_view json);

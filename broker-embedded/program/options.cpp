@@ -48,6 +48,9 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
     } else if (flag == "--auto-create-topics") {
         if (value != "on" && value != "off") return "--auto-create-topics \"" + value + "\": must be on or off";
         server.auto_create_topics = value == "on";
+    } else if (flag == "--auto-create-groups") {
+        if (value != "on" && value != "off") return "--auto-create-groups \"" + value + "\": must be on or off";
+        server.auto_create_groups = value == "on";
     } else if (flag == "--queues") {
         if (!read_number(value, server.default_queues) || server.default_queues < 1 || server.default_queues > 1024)
             return "--queues \"" + value + "\": must be a number from 1 to 1024";
@@ -115,6 +118,7 @@ const char* program_help() noexcept {
            "  --durability sync|async        when a send is answered: after fdatasync (default), or at once (a crash loses "
            "the last moments)\n"
            "  --auto-create-topics on|off    whether a send creates a missing topic (default on)\n"
+           "  --auto-create-groups on|off    whether the first client of a consumer group makes it (default on)\n"
            "  --queues N                     queues of a topic created by a send (default 8)\n"
            "  --delay-levels LADDER          what DELAY=1, 2, … wait (default \"1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m "
            "10m "

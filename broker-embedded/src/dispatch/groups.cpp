@@ -194,7 +194,9 @@ void add_group_handlers(HandlerTable& table) {
     table.add(RequestCode::get_consumer_list_by_group, handle_consumer_list);
     table.add(RequestCode::lock_batch_queues, handle_lock_queues);
     table.add(RequestCode::unlock_batch_queues, handle_unlock_queues);
-    add_group_config_handlers(table);
+    for (const auto add : {add_group_config_handlers, add_connection_handlers, add_send_back_handlers, add_reply_handlers,
+                           add_forward_handlers, add_reset_handlers})
+        add(table);
 }
 
 }  // namespace hufu::broker

@@ -35,6 +35,12 @@ std::string retry_topic_of(std::string_view group) { return std::string{retry_pr
 
 std::string dead_letter_topic_of(std::string_view group) { return std::string{dead_letter_prefix}.append(group); }
 
+std::string host_text(const remoting::Host& host) {
+    std::string text;
+    for (const std::uint8_t part : host.ip) text.append(text.empty() ? "" : ".").append(std::to_string(part));
+    return text.append(1, ':').append(std::to_string(host.port));
+}
+
 std::string topic_name_fault(std::string_view topic) {
     const bool derived = is_retry_topic(topic) || is_dead_letter_topic(topic);
     if (topic.starts_with(own_prefix)) return "topic \"" + printable(topic) + "\" is the broker's own; choose another name";

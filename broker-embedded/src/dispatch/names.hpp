@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <hufu/remoting/record.hpp>
+
 namespace hufu::broker {
 
 inline constexpr std::string_view retry_prefix = "%RETRY%";
@@ -29,6 +31,9 @@ inline constexpr std::size_t group_length_max = 120;
 }
 [[nodiscard]] std::string retry_topic_of(std::string_view group);
 [[nodiscard]] std::string dead_letter_topic_of(std::string_view group);
+
+/// "10.0.0.1:10911".
+[[nodiscard]] std::string host_text(const remoting::Host& host);
 
 /// Empty when `topic` is a valid name, else the sentence that says what is wrong with it.
 [[nodiscard]] std::string topic_name_fault(std::string_view topic);

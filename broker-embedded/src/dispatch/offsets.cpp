@@ -9,6 +9,7 @@ namespace hufu::broker {
 namespace {
 
 constexpr std::string_view key_prefix = "offset/";
+constexpr std::string_view reset_mark = " reset";  // behind the offset: nobody has taken it yet
 constexpr std::size_t positions_max = 500'000;
 /// A queue this short that has lost nothing is young: a new group begins at its first message, so that a consumer that
 /// subscribed before the topic existed misses nothing (the original's rule, there in terms of resident memory).
@@ -35,6 +36,32 @@ void with_queue(DispatchState& state, const Request& request, Then then) {
     if (topic != nullptr) then(*header, topic->queues[static_cast<std::size_t>(header->queue_id)]);
 }
 
+/// Null when the group never stood there.
+Position* find_position(DispatchState& state, std::string_view group, QueueHandle queue) {
+    const auto of_group = state.positions.find(group);
+    if (of_group == state.positions.end()) return nullptr;
+    const auto position = of_group->second.find(queue);
+    return position == of_group->second.end() ? nullptr : &position->second;
+}
+
+/// Null when there are too many groups.
+Position* make_position(DispatchState& state, std::string_view group, QueueHandle queue) {
+    auto of_group = state.positions.find(group);
+    if (of_group == state.positions.end()) {
+        if (state.positions.size() >= positions_max) return nullptr;
+        of_group = state.positions.emplace(std::string{group}, std::map<QueueHandle, Position>{}).first;
+    }
+    return &of_group->second[queue];
+}
+
+/// The position goes into the log before long.
+void note_change(DispatchState& state, std::string_view group, QueueHandle queue, Position& position, SteadyTime now) {
+    if (position.changed) return;
+    position.changed = true;
+    state.changed_positions.emplace_back(std::string{group}, queue);
+    state.positions_due = std::min(state.positions_due, now + state.options.offsets_every);
+}
+
 void answer_offset(DispatchState& state, const Request& request, std::uint64_t offset) {
     state.answer(request, ResponseCode::success, remoting::OffsetResponse{static_cast<std::int64_t>(offset)});
 }
@@ -43,9 +70,9 @@ void answer_offset(DispatchState& state, const Request& request, std::uint64_t o
 
 static void handle_query_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::QueryOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
-        if (const auto group = state.positions.find(header.consumer_group); group != state.positions.end()) {
-            if (const auto position = group->second.find(queue); position != group->second.end())
-                return answer_offset(state, request, position->second.offset);
+        if (Position* position = find_position(state, header.consumer_group, queue); position != nullptr) {
+            if (position->reset == Position::Reset::pending) position->reset = Position::Reset::offered;
+            return answer_offset(state, request, position->offset);
         }
         const bool young = state.log.min_offset(queue) == 0 && state.log.max_offset(queue) <= young_queue_records;
         if (header.set_zero_if_not_found.value_or(true) && young) return answer_offset(state, request, 0);
@@ -79,11 +106,8 @@ static void handle_min_offset(DispatchState& state, const Request& request) {
 
 static void handle_search_offset(DispatchState& state, const Request& request) {
     with_queue<remoting::SearchOffsetRequest>(state, request, [&](const auto& header, QueueHandle queue) {
-        // A time before 1970 or after the year 10000 would overflow in microseconds; both mean an end of the queue.
-        constexpr std::int64_t latest_ms = 253'402'300'800'000;
-        const auto ms = std::chrono::milliseconds{std::min(std::max<std::int64_t>(header.timestamp, 0), latest_ms)};
         const auto boundary = header.upper ? TimeBoundary::upper : TimeBoundary::lower;
-        answer_offset(state, request, state.log.offset_at(queue, SystemTime{ms}, boundary));
+        answer_offset(state, request, offset_at_ms(state, queue, header.timestamp, boundary));
     });
 }
 
@@ -98,23 +122,55 @@ static void handle_earliest_time(DispatchState& state, const Request& request) {
     });
 }
 
+std::uint64_t offset_at_ms(DispatchState& state, QueueHandle queue, std::int64_t time_ms, TimeBoundary boundary) {
+    // A time before 1970 or after the year 10000 would overflow in microseconds; both mean an end of the queue.
+    constexpr std::int64_t latest_ms = 253'402'300'800'000;
+    const auto ms = std::chrono::milliseconds{std::min(std::max<std::int64_t>(time_ms, 0), latest_ms)};
+    return state.log.offset_at(queue, SystemTime{ms}, boundary);
+}
+
 bool commit_position(DispatchState& state, std::string_view group, QueueHandle queue, std::int64_t offset, SteadyTime now) {
     if (offset < 0 || static_cast<std::uint64_t>(offset) > state.log.max_offset(queue)) return false;
-    auto of_group = state.positions.find(group);
-    if (of_group == state.positions.end()) {
-        if (state.positions.size() >= positions_max) return false;
-        of_group = state.positions.emplace(std::string{group}, std::map<QueueHandle, Position>{}).first;
+    Position* position = find_position(state, group, queue);
+    // What a consumer did before it knew that the group was moved is not where the group stands.
+    if (position != nullptr && position->reset != Position::Reset::none) return true;
+    if (position == nullptr) {
+        position = make_position(state, group, queue);
+        if (position == nullptr) return false;
+    } else if (position->offset == static_cast<std::uint64_t>(offset)) {
+        return true;
     }
-    const auto [entry, fresh] = of_group->second.try_emplace(queue);
-    Position& position = entry->second;
-    if (!fresh && position.offset == static_cast<std::uint64_t>(offset)) return true;
-    position.offset = static_cast<std::uint64_t>(offset);
-    if (!position.changed) {
-        position.changed = true;
-        state.changed_positions.emplace_back(std::string{group}, queue);
-        state.positions_due = std::min(state.positions_due, now + state.options.offsets_every);
-    }
+    position->offset = static_cast<std::uint64_t>(offset);
+    note_change(state, group, queue, *position, now);
     return true;
+}
+
+std::optional<std::uint64_t> position_of(const DispatchState& state, std::string_view group, QueueHandle queue) {
+    const auto of_group = state.positions.find(group);
+    if (of_group == state.positions.end()) return std::nullopt;
+    const auto position = of_group->second.find(queue);
+    if (position == of_group->second.end()) return std::nullopt;
+    return position->second.offset;
+}
+
+void reset_position(DispatchState& state, std::string_view group, QueueHandle queue, std::uint64_t offset, SteadyTime now) {
+    Position* position = make_position(state, group, queue);
+    if (position == nullptr) return;
+    position->offset = offset;
+    position->reset = Position::Reset::pending;
+    note_change(state, group, queue, *position, now);
+}
+
+std::optional<std::uint64_t> take_reset(DispatchState& state, std::string_view group, QueueHandle queue,
+                                        std::uint64_t offset, SteadyTime now) {
+    Position* position = find_position(state, group, queue);
+    if (position == nullptr || position->reset == Position::Reset::none) return std::nullopt;
+    // A consumer that has just been told where to begin need not be sent there.
+    const bool is_there = position->reset == Position::Reset::offered && position->offset == offset;
+    position->reset = Position::Reset::none;
+    note_change(state, group, queue, *position, now);
+    if (is_there) return std::nullopt;
+    return position->offset;
 }
 
 Refusal erase_positions(DispatchState& state, std::string_view group) {
@@ -136,11 +192,11 @@ bool store_positions(DispatchState& state, SteadyTime now) {
     std::size_t stored = 0;
     for (const auto& [group, queue] : state.changed_positions) {
         Position& position = state.positions.find(group)->second.find(queue)->second;
-        char text[20];
-        const auto end = std::to_chars(text, text + sizeof text, position.offset).ptr;
-        const auto put = state.log.put_state(key_of(group, state.log.queue_name(queue)),
-                                             std::string_view{text, static_cast<std::size_t>(end - text)});
+        std::string text = std::to_string(position.offset);
+        if (position.reset != Position::Reset::none) text.append(reset_mark);
+        const auto put = state.log.put_state(key_of(group, state.log.queue_name(queue)), text);
         if (!put) break;  // the disk is behind or full: the positions stay here and are tried again
+        state.positions_ticket = *put;
         position.changed = false;
         ++stored;
     }
@@ -173,6 +229,10 @@ void load_positions(DispatchState& state) {
         const auto topic_end = names.rfind('/');
         std::int32_t queue_id = 0;
         Position position;
+        if (value.ends_with(reset_mark)) {
+            position.reset = Position::Reset::pending;
+            value.remove_suffix(reset_mark.size());
+        }
         if (group_end == std::string_view::npos || topic_end <= group_end || !read_number(value, position.offset) ||
             !read_number(names.substr(topic_end + 1), queue_id)) {
             state.alarm("the stored position \"" + std::string{key} + "\" cannot be read and was passed over");

@@ -79,6 +79,23 @@ void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult&
     state.produced(pull.connection, *session, before);
 }
 
+/// Answers that the group was moved (OFFSET_RESET).
+void answer_moved(DispatchState& state, QueueHandle queue, const ParkedPull& pull, std::uint64_t offset) {
+    Session* session = state.find(pull.connection);
+    if (session == nullptr) return;
+    const std::size_t before = session->output.size();
+    remoting::PullResponse header;
+    header.next_begin_offset = static_cast<std::int64_t>(offset);
+    header.min_offset = static_cast<std::int64_t>(state.log.min_offset(queue));
+    header.max_offset = static_cast<std::int64_t>(state.log.max_offset(queue));
+    remoting::CommandWriter writer{
+        session->output, pull.serialize_type,          static_cast<std::int32_t>(ResponseCode::pull_offset_moved),
+        pull.opaque,     remoting::flag_bit::response, "OFFSET_RESET"};
+    header.write(writer);
+    writer.finish();
+    state.produced(pull.connection, *session, before);
+}
+
 /// Whether there is room for another answer with records.
 bool overloaded(DispatchState& state, const Session& session) {
     return state.unsent > state.options.output_max || session.unsent > state.options.connection_output_max;
@@ -180,7 +197,6 @@ static void handle_pull(DispatchState& state, const Request& request) {
     if (!read_subscription(state, request, *header, *config, pull.filter)) return;
     if ((header->sys_flag & remoting::pull_flag::commit_offset) != 0)
         commit_position(state, header->consumer_group, handle, header->commit_offset, request.now);
-
     Session* session = state.find(request.connection);
     if (session == nullptr) return;
     if (overloaded(state, *session))
@@ -191,6 +207,8 @@ static void handle_pull(DispatchState& state, const Request& request) {
     pull.serialize_type = request.command.serialize_type;
     pull.offset = header->queue_offset < 0 ? 0 : static_cast<std::uint64_t>(header->queue_offset);
     pull.traffic = &state.traffic.of(header->consumer_group, topic->name, state.options.metric_series_max);
+    if (const auto moved = take_reset(state, header->consumer_group, handle, pull.offset, request.now); moved)
+        return answer_moved(state, handle, pull, *moved);
     pull.limits.records_max = static_cast<std::uint32_t>(
         std::clamp<std::int32_t>(header->messages_max, 1, static_cast<std::int32_t>(pull_records_max)));
     pull.limits.bytes_max = header->bytes_max.value_or(0) > 0
@@ -207,6 +225,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
         const auto wait = std::min<std::chrono::milliseconds>(
             std::chrono::milliseconds{std::min<std::int64_t>(header->suspend_timeout_ms, wait_max.count())}, wait_max);
         pull.deadline = request.now + wait;
+        pull.group = header->consumer_group;
         park(state, handle, std::move(pull));
         return;
     }
@@ -270,6 +289,18 @@ void refuse_parked_pulls(DispatchState& state, QueueHandle queue, std::string_vi
             pull.opaque,     remoting::flag_bit::response, remark};
         writer.finish();
         state.produced(pull.connection, *session, before);
+    }
+}
+
+void answer_parked_resets(DispatchState& state, std::string_view group, QueueHandle queue, SteadyTime now) {
+    for (ParkedPull& pull : take_parked(state, queue)) {
+        std::optional<std::uint64_t> moved;
+        if (pull.group == group) moved = take_reset(state, group, queue, pull.offset, now);
+        if (moved) {
+            answer_moved(state, queue, pull, *moved);
+        } else {
+            park(state, queue, std::move(pull));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ namespace hufu::broker {
 class QueueLocks {
 public:
     static constexpr std::chrono::seconds life{60};
+    static constexpr std::size_t locks_max = 500'000;
 
     struct Queue {
         std::string topic;
@@ -24,7 +25,7 @@ public:
         friend auto operator<=>(const Queue&, const Queue&) = default;
     };
 
-    /// True when `client_id` holds the lock now.
+    /// True when `client_id` holds the lock now. False as well when it would be one lock too many.
     bool lock(std::string_view group, const Queue& queue, std::string_view client_id, ConnectionId connection,
               SteadyTime now);
     /// Only the owner's request counts.
@@ -33,7 +34,7 @@ public:
     void forget(ConnectionId connection);
     /// True when a member of the group holds a lock: the group consumes in order.
     [[nodiscard]] bool any_held(std::string_view group, SteadyTime now) const;
-    [[nodiscard]] std::size_t size() const noexcept;
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
 private:
     struct Holder {
@@ -42,6 +43,7 @@ private:
         SteadyTime refreshed;
     };
     std::map<std::string, std::map<Queue, Holder>, std::less<>> locks_;  // by group
+    std::size_t size_ = 0;
 };
 
 }  // namespace hufu::broker

@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <map>
+#include <optional>
 #include <memory>
 #include <set>
 #include <string>
@@ -15,6 +16,7 @@
 #include <hufu/remoting/command.hpp>
 #include <hufu/remoting/headers.hpp>
 
+#include "awaited.hpp"
 #include "client_calls.hpp"
 #include "access.hpp"
 #include "group_configs.hpp"
@@ -53,6 +55,7 @@ struct ParkedPull {
     FilterRef filter;            ///< null: everything
     Traffic* traffic = nullptr;  ///< where its group's share is counted
     SteadyTime deadline;
+    std::string group;
 };
 
 struct QueueWaits {
@@ -85,6 +88,13 @@ struct Position {
     bool changed = false;         ///< not yet put into the log
     std::uint64_t age_of = 0;     ///< one above the offset whose store time is known
     std::uint64_t stored_ms = 0;  ///< that time
+    /// An operator moved the group here. Until a consumer has taken that, commits do not count.
+    enum class Reset : std::uint8_t {
+        none,
+        pending,
+        offered,  ///< a consumer was told when it asked where to begin
+    };
+    Reset reset = Reset::none;
 };
 
 struct StringHash {
@@ -242,6 +252,7 @@ public:
     std::map<std::string, std::map<QueueHandle, Position>, std::less<>> positions;  // by group
     std::vector<std::pair<std::string, QueueHandle>> changed_positions;
     SteadyTime positions_due = SteadyTime::max();
+    std::uint64_t positions_ticket = 0;  // of the last position that was put into the log
 
     Timers timers;
     std::deque<PendingRecall> recalls;  ///< in ticket order
@@ -254,6 +265,7 @@ public:
     GroupTable groups;
     QueueLocks locks;
     ClientCalls calls;
+    Awaited awaited;
     SteadyTime expiry_due{};
 
     std::int32_t next_opaque = 0;   // of requests to clients
@@ -299,6 +311,17 @@ std::optional<TopicConfig> config_of(DispatchState& state, std::string_view name
 void load_name_service(DispatchState& state);                                       // name_service.cpp
 void load_topics(DispatchState& state);                                             // topics.cpp
 void tell_members(DispatchState& state, const std::vector<std::string>& groups);    // groups.cpp
+/// Where the group stands, if it ever was there.
+std::optional<std::uint64_t> position_of(const DispatchState& state, std::string_view group, QueueHandle queue);
+/// Moves the group; what its consumers commit does not count until one of them was told.
+void reset_position(DispatchState& state, std::string_view group, QueueHandle queue, std::uint64_t offset, SteadyTime now);
+/// Where a pull at `offset` must go on instead, when the group was moved; it is told once.
+std::optional<std::uint64_t> take_reset(DispatchState& state, std::string_view group, QueueHandle queue,
+                                        std::uint64_t offset, SteadyTime now);
+/// The offset stored at this time (ms since 1970 UTC; any number).
+std::uint64_t offset_at_ms(DispatchState& state, QueueHandle queue, std::int64_t time_ms, TimeBoundary boundary);
+/// Answers the group's waiting pulls of a queue that was moved.
+void answer_parked_resets(DispatchState& state, std::string_view group, QueueHandle queue, SteadyTime now);  // pull.cpp
 /// Forgets where the group stands, here and in the log.
 Refusal erase_positions(DispatchState& state, std::string_view group);  // offsets.cpp
 

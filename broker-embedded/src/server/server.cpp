@@ -39,6 +39,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
     DispatcherOptions result;
     result.advertised = advertised;
     result.auto_create_topics = options.auto_create_topics;
+    result.auto_create_groups = options.auto_create_groups;
     result.default_queues = static_cast<std::int32_t>(options.default_queues);
     result.delay_levels = options.delay_levels;
     result.metric_series_max = options.metrics_series;

@@ -40,6 +40,7 @@ struct ServerOptions {
     bool allow_remote = false;     ///< permits listening beyond the loopback interface without `acl_file`
     Durability durability = Durability::sync;
     bool auto_create_topics = true;    ///< a send to a missing topic makes it
+    bool auto_create_groups = true;    ///< the first client that names a consumer group makes it
     std::uint32_t default_queues = 8;  ///< queues of topics made by a send
     DelayLevels delay_levels = default_delay_levels();
     /// Open connections; the next one is closed at once. What the process may open of files is a limit too.

@@ -13,7 +13,7 @@
 
 namespace hufu::remoting {
 
-/// 10 (names in full), 310 and 320 (one-letter names).
+/// 10 and 324 (names in full), 310, 320 and 325 (one-letter names).
 struct SendRequest {
     std::string_view producer_group = {};
     std::string_view topic = {};

@@ -36,6 +36,10 @@ inline constexpr std::string_view timer_dequeue_ms = "TIMER_DEQUEUE_MS";  ///< w
 inline constexpr std::string_view real_topic = "REAL_TOPIC";
 inline constexpr std::string_view real_queue_id = "REAL_QID";
 inline constexpr std::string_view dlq_origin_topic = "DLQ_ORIGIN_TOPIC";
+inline constexpr std::string_view dlq_origin_message_id = "DLQ_ORIGIN_MESSAGE_ID";
+inline constexpr std::string_view origin_message_id = "ORIGIN_MESSAGE_ID";  ///< of the first attempt
+inline constexpr std::string_view reply_to_client = "REPLY_TO_CLIENT";      ///< client id of who asked
+inline constexpr std::string_view push_reply_time = "PUSH_REPLY_TIME";
 }  // namespace property
 
 /// Iterates over an encoded property string without copying. Pairs without a name or without the separator are skipped;

@@ -317,5 +317,38 @@ TEST_F(ClientsTest, SaysWhyAReplyDidNotReachItsRequester) {
     EXPECT_THAT(take_one(responder).remark, HasSubstr("closed"));
 }
 
+TEST_F(ClientsTest, AnswersNonsenseWithACodeAndASentence) {
+    start();
+    beat_from(client, consumer("c1", "stock"));
+    const ConnectionId stranger = connect();
+    const std::string long_text(5000, 'x');
+    const std::string values[] = {"", "-1", "99999999999999999999", "null", "%RETRY%", std::string(1, '\x01'), long_text};
+    const char* names[] = {"group",    "consumerGroup", "producerGroup", "groupName",  "topic",
+                           "clientId", "msgId",         "offset",        "delayLevel", "timestamp",
+                           "queueId",  "srcGroup",      "destGroup",     "clientAddr", "clientID",
+                           "sysFlag",  "queueOffset",   "isForce",       "cleanOffset"};
+    const std::string bodies[] = {"",
+                                  "{",
+                                  "[]",
+                                  R"({"groupName":[]})",
+                                  R"({"clientID":7,"consumerDataSet":[{"groupName":{}}]})",
+                                  std::string(1U << 20U, '[')};
+    for (const int code : {34,  35,  36,  38,  41,  42,  43,  200, 201, 203, 204, 207, 222,
+                           223, 225, 307, 309, 314, 324, 325, 328, 343, 345, 352, 361}) {
+        for (const std::string& body : bodies) {
+            RawFields header;
+            for (const char* name : names) header.fields.emplace_back(name, values[random.below(std::size(values))]);
+            request(stranger, static_cast<RequestCode>(code), 1, header, body);
+            settle_log();
+            const auto answers = take(stranger);
+            ASSERT_EQ(answers.size(), 1U) << code;
+            if (answers[0].response() != ResponseCode::success) {
+                EXPECT_FALSE(answers[0].remark.empty()) << code;
+                EXPECT_LT(answers[0].remark.size(), 2000U) << code;
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace hufu::broker::testing

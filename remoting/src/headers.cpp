@@ -106,8 +106,8 @@ char short_name(std::string_view name) noexcept {
 
 Result<SendRequest> SendRequest::decode(const CommandView& command) {
     // The hot path of a broker: one pass over the fields as they come, no look-ups.
-    const bool long_names = command.request_code() == RequestCode::send_message ||
-                            command.request_code() == RequestCode::send_reply_message;
+    const bool long_names =
+        command.request_code() == RequestCode::send_message || command.request_code() == RequestCode::send_reply_message;
     constexpr std::uint32_t all_required = 0xFF;  // a to h
     std::uint32_t seen = 0;
     SendRequest request;

@@ -60,8 +60,9 @@ Refusal store_config(DispatchState& state, GroupConfig config) {
     if (fresh && configs.groups.size() >= state.options.groups_max)
         return {ResponseCode::system_busy, "group \"" + config.name + "\" was not created: the broker has " +
                                                std::to_string(state.options.groups_max) + " groups already"};
-    if (auto put = state.log.put_state(std::string{key_prefix}.append(config.name), config.to_json()); !put)
-        return refusal_of(put.error());
+    const auto put = state.log.put_state(std::string{key_prefix}.append(config.name), config.to_json());
+    if (!put) return refusal_of(put.error());
+    state.changed_at = *put;
     ++configs.changes;
     configs.changed_at_ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(state.clock.system_now().time_since_epoch()).count();
@@ -133,8 +134,9 @@ Refusal put_group_config(DispatchState& state, GroupConfig config) {
 Refusal erase_group_config(DispatchState& state, std::string_view name) {
     const auto config = state.group_configs.groups.find(name);
     if (config == state.group_configs.groups.end()) return {};
-    if (auto erased = state.log.erase_state(std::string{key_prefix}.append(name)); !erased)
-        return refusal_of(erased.error());
+    const auto erased = state.log.erase_state(std::string{key_prefix}.append(name));
+    if (!erased) return refusal_of(erased.error());
+    state.changed_at = *erased;
     ++state.group_configs.changes;
     state.group_configs.groups.erase(config);
     return {};
@@ -165,7 +167,7 @@ static void handle_update_group(DispatchState& state, const Request& request) {
     if (!parse_body(state, request, config)) return;
     if (const Refusal refusal = put_group_config(state, std::move(config)); refusal.refused())
         return state.refuse(request, refusal.code, refusal.remark);
-    state.succeed(request);
+    state.succeed_when_durable(request);
 }
 
 static void handle_update_groups(DispatchState& state, const Request& request) {
@@ -178,7 +180,7 @@ static void handle_update_groups(DispatchState& state, const Request& request) {
     for (GroupConfig& config : list.groups)
         if (const Refusal refusal = put_group_config(state, std::move(config)); refusal.refused())
             return state.refuse(request, refusal.code, refusal.remark);
-    state.succeed(request);
+    state.succeed_when_durable(request);
 }
 
 static void handle_list_groups(DispatchState& state, const Request& request) {
@@ -214,7 +216,7 @@ static void handle_delete_group(DispatchState& state, const Request& request) {
     // away in passing.
     if (const Refusal refusal = erase_group_config(state, name); refusal.refused())
         return state.refuse(request, refusal.code, refusal.remark);
-    state.succeed(request);
+    state.succeed_when_durable(request);
 }
 
 void add_group_config_handlers(HandlerTable& table) {

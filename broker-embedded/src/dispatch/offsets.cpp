@@ -179,8 +179,9 @@ Refusal erase_positions(DispatchState& state, std::string_view group) {
     // One by one: after a failure in the middle the request is made again.
     while (!of_group->second.empty()) {
         const auto position = of_group->second.begin();
-        if (auto erased = state.log.erase_state(key_of(group, state.log.queue_name(position->first))); !erased)
-            return refusal_of(erased.error());
+        const auto erased = state.log.erase_state(key_of(group, state.log.queue_name(position->first)));
+        if (!erased) return refusal_of(erased.error());
+        state.changed_at = *erased;
         of_group->second.erase(position);
     }
     std::erase_if(state.changed_positions, [&](const auto& changed) { return changed.first == group; });

@@ -89,6 +89,7 @@ int main(int argc, char** argv) {
     app.add_option("--spin-us", options.spin_us,
                    "how long the load looks for answers before it sleeps; on few cores it then takes time from the broker")
         ->check(CLI::Range(0, 100'000));
+    app.add_option("--timers", options.timers, "delayed messages of timers_1m")->check(CLI::Range(1'000, 5'000'000));
     app.add_option("--only", options.only, "cases to run, separated by commas")->delimiter(',');
     app.add_option("--dir", options.folder, "folder for logs, on the disk to be measured (a new one in /var/tmp)");
     app.add_option("--broker", options.broker, "the hufu-broker program (beside this one)");

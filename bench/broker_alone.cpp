@@ -20,8 +20,8 @@ public:
     explicit Alone(BrokerOptions options) : options_{std::move(options)} {}
 
     Result<BrokerOutcome> run() {
-        for (const auto step :
-             {&Alone::start, &Alone::idle_memory, &Alone::publish, &Alone::loaded_memory, &Alone::recovery}) {
+        for (const auto step : {&Alone::start, &Alone::idle_memory, &Alone::publish, &Alone::loaded_memory, &Alone::recovery,
+                                &Alone::timers}) {
             if (auto done = (this->*step)(); !done) {
                 return done.error();
             }
@@ -71,6 +71,7 @@ private:
     Result<void> publish();
     Result<void> loaded_memory();
     Result<void> recovery();
+    Result<void> timers() { return wanted("timers_1m") ? bench_timers(options_, outcome_) : Result<void>{}; }
     Result<void> publish_leg(const std::string& name, std::size_t window, std::size_t group, std::size_t batch);
 
     BrokerOptions options_;

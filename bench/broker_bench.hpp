@@ -23,6 +23,7 @@ struct BrokerOptions {
     std::size_t connections = 1;
     std::size_t async_window = 16'384;
     int spin_us = 0;
+    std::uint64_t timers = 1'000'000;  ///< of timers_1m
     std::vector<std::string> only = {};
 
     [[nodiscard]] bool wanted(const std::string& name) const;
@@ -42,6 +43,9 @@ struct BrokerOutcome {
 
 /// Beside what the disk alone can do. An error when a run was not valid.
 Result<BrokerOutcome> bench_alone(const BrokerOptions& options);
+/// Messages that are all due within one second: how long until the last one is delivered, what ordinary sends feel of it, and
+/// how fast a broker starts while all of them are pending. An error when the run was not valid.
+Result<void> bench_timers(const BrokerOptions& options, BrokerOutcome& outcome);
 /// Beside Apache RocketMQ 5.3.3. Throws when a run was not valid.
 BrokerOutcome bench_vs_rocketmq(const BrokerOptions& options);
 /// Beside Apache Kafka 4.3.1. Throws when a run was not valid.

@@ -21,16 +21,19 @@ void write_hex(char* into, std::uint64_t value) noexcept {
     }
 }
 
-std::string keyed_properties() {
+std::string keyed_properties(std::int64_t deliver_ms) {
     std::string properties;
+    if (deliver_ms > 0) {
+        remoting::append_property(properties, remoting::property::timer_deliver_ms, std::to_string(deliver_ms));
+    }
     remoting::append_property(properties, remoting::property::unique_key, no_key);
     return properties;
 }
 
 }  // namespace
 
-LoadRequests::LoadRequests(const LoadShape& shape) {
-    const std::string properties = keyed_properties();
+LoadRequests::LoadRequests(const LoadShape& shape) : deliver_ms_{shape.deliver_ms} {
+    const std::string properties = keyed_properties(shape.deliver_ms);
     const std::string body(shape.body_bytes, 'x');
     if (shape.batch == 1) {
         body_ = body;
@@ -59,6 +62,9 @@ LoadRequests::LoadRequests(const LoadShape& shape) {
                 request, body_);
             head.bytes.resize(head.bytes.size() - body_.size());
             head.key_at = head.bytes.find(no_key) + digits;
+            if (deliver_ms_ > 0) {
+                head.time_at = head.bytes.find(std::to_string(deliver_ms_));
+            }
             heads_.push_back(std::move(head));
         }
     }
@@ -72,6 +78,12 @@ void LoadRequests::append(std::string& out, std::uint64_t id) {
     remoting::store(out.data() + at + opaque_at, static_cast<std::int32_t>(id & opaque_mask));
     const std::uint64_t first = id * std::max<std::size_t>(body_keys_at_.size(), 1);
     write_hex(out.data() + at + head.key_at, first);
+    if (deliver_ms_ > 0) {
+        // Any order but that of sending.
+        constexpr std::uint64_t scatter = 7919;
+        const std::string time = std::to_string(deliver_ms_ + static_cast<std::int64_t>(id * scatter % 1000));
+        out.replace(at + head.time_at, time.size(), time);
+    }
     const std::size_t body_at = out.size();
     out.append(body_);
     for (std::size_t i = 0; i < body_keys_at_.size(); ++i) {

@@ -22,11 +22,8 @@ protected:
     void open() {
         log = Log::open(disk.directory(), log_options, clock).value();
         state = std::make_unique<DispatchState>(*log, options, ids, metrics, clock);
+        load_topics(*state);
         state->timers.load(*state);
-        if (const auto queue = log->find_queue("orders", 0)) {
-            Topic& topic = *state->create_topic("orders", 1).value();
-            static_cast<void>(topic);
-        }
     }
     void reopen() {
         state.reset();
@@ -35,7 +32,7 @@ protected:
         open();
     }
     void settle() {
-        for (const Outcome& outcome : testing::settle(*log)) state->timers.settled(*state, outcome);
+        for (const Outcome& outcome : testing::settle(*log)) state->timers.settled(*state, outcome, clock.steady_now());
     }
 
     std::uint64_t store(std::string_view body, std::chrono::milliseconds delay) {

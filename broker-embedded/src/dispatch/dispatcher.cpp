@@ -186,7 +186,7 @@ void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
     settle_sends(impl_->state, outcome);
     impl_->state.awaited.settled(impl_->state, outcome);
     if (!impl_->state.recalls.empty()) settle_recalls(impl_->state, outcome);
-    impl_->state.timers.settled(impl_->state, outcome);
+    impl_->state.timers.settled(impl_->state, outcome, now);
     serve_grown_queues(impl_->state, now);
 }
 

@@ -12,8 +12,7 @@ namespace hufu::broker {
 namespace {
 
 constexpr std::uint64_t slice_bytes = 256U << 10U;
-constexpr std::uint64_t flying_bytes_max = 1U << 20U;  // so that a send behind them waits for little
-constexpr std::chrono::milliseconds busy_wait{2};      // the log is behind
+constexpr std::chrono::milliseconds busy_wait{2};  // the log is behind
 constexpr std::chrono::milliseconds refused_wait{100};
 constexpr std::chrono::milliseconds look_again{1000};  // the wall clock may step
 
@@ -26,11 +25,15 @@ void Timers::deliver(DispatchState& state, SteadyTime now) {
         next_at_ = now + refused_wait;
         return;
     }
-    if (flying_bytes_ >= flying_bytes_max || log_.congested()) {
+    if (flying_bytes_ >= flying_max_) {
         waits_for_log_ = true;
-        next_at_ = now + (flights_.empty() ? busy_wait : refused_wait);
         return;
     }
+    if (log_.congested() || !log_.roomy()) {
+        next_at_ = now + busy_wait;
+        return;
+    }
+    turn_ = now;
     const std::int64_t now_ms = wall_ms(state);
     std::vector<Due> slice = take_due(now_ms);
     if (!slice.empty()) {
@@ -156,6 +159,7 @@ Result<void> Timers::copy(DispatchState& state, std::vector<Due>& slice, std::in
         last = *progress;
     }
     flight.ticket = last->ticket;
+    flight.began = turn_;
     flight.progress = book_.progress();
     fly(std::move(flight));
     return {};

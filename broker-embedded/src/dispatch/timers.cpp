@@ -167,18 +167,30 @@ void Timers::fly(Flight flight) {
     flights_.push_back(std::move(flight));
 }
 
-void Timers::settled(DispatchState& state, const Outcome& outcome) {
+void Timers::settled(DispatchState& state, const Outcome& outcome, SteadyTime now) {
     if (outcome.through == 0) return;
     settled_ticket_ = outcome.through;
     if (!outcome.durable) return refused();
+    std::chrono::nanoseconds longest{0};
     while (!flights_.empty() && flights_.front().ticket <= outcome.through) {
+        if (flights_.front().bytes > 0) longest = std::max(longest, now - flights_.front().began);
         landed(state, flights_.front());
         flights_.pop_front();
     }
+    adapt(longest);
     if (waits_for_log_) {
         waits_for_log_ = false;
         next_at_ = SteadyTime{};
     }
+}
+
+void Timers::adapt(std::chrono::nanoseconds flight) {
+    // A send that comes in between waits as long as what it finds on its way to the disk.
+    constexpr std::chrono::milliseconds long_flight{30};
+    constexpr std::uint64_t flying_max_least = 128U << 10U;
+    if (flight.count() == 0) return;
+    flying_max_ = flight > long_flight ? std::max(flying_max_least, flying_max_ / 2)
+                                       : std::min(flying_max_most, flying_max_ + flying_max_least);
 }
 
 void Timers::landed(DispatchState& state, Flight& flight) {

@@ -37,7 +37,7 @@ public:
     /// When `deliver` has something to do.
     [[nodiscard]] SteadyTime next_at() const noexcept { return next_at_; }
     /// The log's verdict on what was appended.
-    void settled(DispatchState& state, const Outcome& outcome);
+    void settled(DispatchState& state, const Outcome& outcome, SteadyTime now);
 
     // For store_delayed, recall and retention.
 
@@ -62,6 +62,7 @@ private:
         std::vector<Timer> taken = {};  ///< pending again if the log refuses
         std::vector<QueueHandle> grown = {};
         std::uint64_t bytes = 0;
+        SteadyTime began = {};
         TimerProgress progress = {};
     };
     /// One timer of a slice.
@@ -86,6 +87,7 @@ private:
     Result<void> move_one(DispatchState& state, const Timer& timer);
     void fly(Flight flight);
     void landed(DispatchState& state, Flight& flight);
+    void adapt(std::chrono::nanoseconds flight);
     void refused();
     void wait_for_next(SteadyTime now, std::int64_t now_ms);
     void note_pending();
@@ -98,10 +100,13 @@ private:
     TimerProgress durable_;  ///< what the log has settled
     std::deque<Flight> flights_;
     std::uint64_t flying_bytes_ = 0;
-    std::uint64_t next_offset_ = 0;          ///< of the wheel: what is appended next
-    std::uint64_t next_recall_ = 0;          ///< of the recalls
-    std::uint64_t progress_log_offset_ = 0;  ///< where the newest progress stands in the log
-    std::uint64_t moved_ticket_ = 0;         ///< of the last move
+    static constexpr std::uint64_t flying_max_most = 1U << 20U;
+    std::uint64_t flying_max_ = flying_max_most;  ///< less on a disk that takes long
+    SteadyTime turn_{};                           ///< of the slice that is being delivered
+    std::uint64_t next_offset_ = 0;               ///< of the wheel: what is appended next
+    std::uint64_t next_recall_ = 0;               ///< of the recalls
+    std::uint64_t progress_log_offset_ = 0;       ///< where the newest progress stands in the log
+    std::uint64_t moved_ticket_ = 0;              ///< of the last move
     std::uint64_t settled_ticket_ = 0;
     static constexpr std::size_t slice_records_max = 256;
     std::size_t slice_records_ = slice_records_max;  ///< fewer when the log had no room for so many

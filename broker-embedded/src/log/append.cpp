@@ -375,6 +375,12 @@ bool Log::busy() const noexcept {
     return !log.in_flight.empty() || !log.closed.empty() || (log.open && !log.open->table.empty());
 }
 
+bool Log::roomy() const noexcept {
+    const auto& log = *impl_;
+    if (log.refusing || !log.active.established) return false;
+    return log.prepared != nullptr || log.write_position - log.active.base < log.active.capacity / 2;
+}
+
 bool Log::congested() const noexcept {
     const auto& log = *impl_;
     return log.refusing || log.pending_bytes + (log.open ? log.open->bytes() : 0) > log.options.pending_bytes_max / 2 ||

@@ -228,6 +228,9 @@ public:
     [[nodiscard]] bool busy() const noexcept;
     /// True when it is time to stop reading requests: half of what may wait is waiting, or appends are refused.
     [[nodiscard]] bool congested() const noexcept;
+    /// False when a burst that can wait should: the next segment is still being prepared and the active one is half full, so
+    /// that the rest of it is wanted for whoever cannot wait.
+    [[nodiscard]] bool roomy() const noexcept;
     /// Set while appends are refused (failed write or sync, full disk): what they get.
     [[nodiscard]] const std::optional<Error>& refusing() const noexcept;
     [[nodiscard]] std::uint64_t durable_offset() const noexcept;  ///< log offset below which all is durable

@@ -13,6 +13,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       options{std::move(options_in)},
       ids{ids_in},
       clock{clock_in},
+      booted{clock_in.system_now()},
       access{metrics},
       timers{log_in, metrics},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
@@ -28,12 +29,15 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       members_gauge{metrics.gauge("hufu_broker_group_members", "Consumers in groups")} {
     for (const auto add : {
              add_filter_handlers,
+             add_broker_config_handlers,
+             add_consume_stats_handlers,
              add_find_handlers,
              add_group_handlers,
              add_name_service_handlers,
              add_offset_handlers,
              add_pull_handlers,
              add_recall_handlers,
+             add_runtime_info_handlers,
              add_send_handlers,
              add_topic_admin_handlers,
          })
@@ -105,6 +109,7 @@ struct Dispatcher::Impl {
 
 Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& ids, MetricsRegistry& metrics, Clock& clock)
     : impl_{new Impl{DispatchState{log, std::move(options), ids, metrics, clock}, {}}} {
+    load_broker_config(impl_->state);
     load_topics(impl_->state);
     load_name_service(impl_->state);
     load_group_configs(impl_->state);
@@ -183,7 +188,7 @@ bool Dispatcher::accepts(ConnectionId connection) const noexcept {
 }
 
 void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
-    settle_sends(impl_->state, outcome);
+    settle_sends(impl_->state, outcome, now);
     impl_->state.awaited.settled(impl_->state, outcome);
     if (!impl_->state.recalls.empty()) settle_recalls(impl_->state, outcome);
     impl_->state.timers.settled(impl_->state, outcome, now);

@@ -22,12 +22,6 @@ constexpr std::size_t kv_entries_max = 10'000;
 /// Set while routes name no writable queue.
 constexpr std::string_view wiped_key = "setting/routes-without-write";
 
-std::string address_of(const remoting::Host& host) {
-    std::string text;
-    for (const std::uint8_t part : host.ip) text.append(text.empty() ? "" : ".").append(std::to_string(part));
-    return text.append(1, ':').append(std::to_string(host.port));
-}
-
 std::string kv_key(std::string_view space, std::string_view key) {
     return std::string{kv_prefix}.append(space).append(1, '/').append(key);
 }
@@ -59,6 +53,12 @@ std::int32_t routed_perm(const DispatchState& state, std::int32_t perm) {
 
 }  // namespace
 
+std::string address_text(const remoting::Host& host) {
+    std::string text;
+    for (const std::uint8_t part : host.ip) text.append(text.empty() ? "" : ".").append(std::to_string(part));
+    return text.append(1, ':').append(std::to_string(host.port));
+}
+
 static void handle_route(DispatchState& state, const Request& request) {
     const auto header = remoting::RouteRequest::decode(request.command);
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
@@ -73,7 +73,8 @@ static void handle_route(DispatchState& state, const Request& request) {
                             .write_queues = config->write_queues,
                             .perm = routed_perm(state, config->perm),
                             .topic_sys_flag = config->sys_flag});
-    route.brokers.push_back({state.options.cluster, state.options.broker_name, {{0, address_of(state.options.advertised)}}});
+    route.brokers.push_back(
+        {state.options.cluster, state.options.broker_name, {{0, address_text(state.options.advertised)}}});
     if (const auto order = state.log.state(kv_key(order_namespace, header->topic))) route.order_conf = *order;
     state.succeed(request, route.to_json());
 }
@@ -83,7 +84,7 @@ static void handle_cluster_info(DispatchState& state, const Request& request) {
     std::string json = R"({"brokerAddrTable":{)";
     remoting::append_json_text(json, state.options.broker_name);
     json += R"(:{"brokerAddrs":{0:)";
-    remoting::append_json_text(json, address_of(state.options.advertised));
+    remoting::append_json_text(json, address_text(state.options.advertised));
     json += R"(},"brokerName":)";
     remoting::append_json_text(json, state.options.broker_name);
     json += R"(,"cluster":)";
@@ -113,7 +114,7 @@ static void handle_system_topics_of_service(DispatchState& state, const Request&
     // What a name server calls so: the names of clusters and brokers, and one broker to ask further.
     const DispatcherOptions& options = state.options;
     state.succeed(request,
-                  remoting::TopicNames{{options.cluster, options.broker_name}, address_of(options.advertised)}.to_json());
+                  remoting::TopicNames{{options.cluster, options.broker_name}, address_text(options.advertised)}.to_json());
 }
 
 static void handle_system_topics_of_broker(DispatchState& state, const Request& request) {

@@ -55,7 +55,7 @@ ReadResult read(DispatchState& state, QueueHandle queue, const ParkedPull& pull)
 }
 
 /// Answers with what `read` found; the records are in `state.read_bytes`.
-void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult& result) {
+void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult& result, SteadyTime now) {
     Session* session = state.find(pull.connection);
     if (session == nullptr) return;
     const std::size_t before = session->output.size();
@@ -73,6 +73,7 @@ void answer_pull(DispatchState& state, const ParkedPull& pull, const ReadResult&
         state.bytes_pulled.add(state.read_bytes.size());
         pull.traffic->messages += result.records;
         pull.traffic->bytes += state.read_bytes.size();
+        state.stats.got(pull.meter.get(), now, {result.records, state.read_bytes.size(), 1});
     } else {
         writer.finish();
     }
@@ -203,6 +204,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
         return state.refuse(request, ResponseCode::system_busy,
                             "[OVERLOAD] too many unread answers; read them, then pull again");
     pull.connection = request.connection;
+    pull.meter = state.stats.reading(header->consumer_group, topic->name);
     pull.opaque = request.command.opaque;
     pull.serialize_type = request.command.serialize_type;
     pull.offset = header->queue_offset < 0 ? 0 : static_cast<std::uint64_t>(header->queue_offset);
@@ -229,7 +231,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
         park(state, handle, std::move(pull));
         return;
     }
-    answer_pull(state, pull, result);
+    answer_pull(state, pull, result, request.now);
 }
 
 void serve_grown_queues(DispatchState& state, SteadyTime now) {
@@ -245,7 +247,7 @@ void serve_grown_queues(DispatchState& state, SteadyTime now) {
                 later.next_offset = pull.offset;
                 later.min_offset = state.log.min_offset(handle);
                 later.max_offset = state.log.max_offset(handle);
-                answer_pull(state, pull, later);
+                answer_pull(state, pull, later, now);
                 continue;
             }
             const ReadResult result = read(state, handle, pull);
@@ -257,7 +259,7 @@ void serve_grown_queues(DispatchState& state, SteadyTime now) {
                 park(state, handle, std::move(pull));
                 continue;
             }
-            answer_pull(state, pull, result);
+            answer_pull(state, pull, result, now);
         }
     }
 }
@@ -273,7 +275,7 @@ void end_waits(DispatchState& state, SteadyTime now) {
                 park(state, handle, std::move(pull));
                 continue;
             }
-            answer_pull(state, pull, read(state, handle, pull));
+            answer_pull(state, pull, read(state, handle, pull), now);
         }
     }
 }

@@ -310,7 +310,8 @@ void DispatchState::succeed_when_durable(const Request& request) {
     pending.push_back(std::move(change));
 }
 
-void settle_sends(DispatchState& state, const Outcome& outcome) {
+void settle_sends(DispatchState& state, const Outcome& outcome, SteadyTime now) {
+    state.stats.note_day(state.clock.system_now());
     state.settled_ticket = std::max(state.settled_ticket, outcome.through);
     Refusal refusal;
     if (!outcome.durable && outcome.through > 0) refusal = refusal_of(outcome.error);
@@ -327,8 +328,10 @@ void settle_sends(DispatchState& state, const Outcome& outcome) {
             answer_plain(state, send);
             continue;
         }
-        messages += 1 + send.more_log_offsets.size();
+        const std::uint64_t count = 1 + send.more_log_offsets.size();
+        messages += count;
         bytes += send.bytes;
+        state.stats.put(send.queue, now, {count, send.bytes, 1});
         if (send.answer) answer_stored(state, send);
         QueueWaits& queue = state.queue(send.queue);
         queue.bytes_in += send.bytes;

@@ -26,6 +26,7 @@
 #include "metrics.hpp"
 #include "queue_locks.hpp"
 #include "recall_handle.hpp"
+#include "stats.hpp"
 #include "store.hpp"
 #include "timers.hpp"
 #include "topics.hpp"
@@ -56,6 +57,7 @@ struct ParkedPull {
     Traffic* traffic = nullptr;  ///< where its group's share is counted
     SteadyTime deadline;
     std::string group;
+    std::shared_ptr<Meter> meter;  ///< of the group's reading of the topic; may be null
 };
 
 struct QueueWaits {
@@ -221,9 +223,10 @@ public:
     void alarm(std::string text);
 
     Log& log;
-    const DispatcherOptions options;
+    DispatcherOptions options;  ///< changed by UPDATE_BROKER_CONFIG only
     MessageIdGenerator& ids;
     Clock& clock;  ///< for wall-clock times only; steady time comes in with the calls
+    const SystemTime booted;
     HandlerTable handlers;
     AccessControl access;
 
@@ -238,6 +241,8 @@ public:
     bool routes_writable = true;       // false: routes tell producers to go elsewhere
     std::vector<QueueWaits> queues;    // by QueueHandle
     std::vector<QueueHandle> grown;
+
+    BrokerStats stats;
 
     std::vector<PendingSend> pending;  // [pending_head, end) in ticket order
     std::size_t pending_head = 0;
@@ -290,8 +295,8 @@ public:
 
 // Called from several places.
 
-void settle_sends(DispatchState& state, const Outcome& outcome);    // send.cpp
-void settle_recalls(DispatchState& state, const Outcome& outcome);  // recall.cpp
+void settle_sends(DispatchState& state, const Outcome& outcome, SteadyTime now);  // send.cpp
+void settle_recalls(DispatchState& state, const Outcome& outcome);                // recall.cpp
 /// The handle of a delayed message that was stored as `record`; its offset is not known yet.
 RecallHandle recall_handle_of(const DispatchState& state, const remoting::Record& record, std::int64_t deliver_ms);
 void serve_grown_queues(DispatchState& state, SteadyTime now);          // pull.cpp
@@ -308,9 +313,12 @@ bool store_positions(DispatchState& state, SteadyTime now);                     
 std::vector<std::string> all_topic_names(const DispatchState& state);  // topic_admin.cpp
 /// Of a topic, or of a system topic that takes no room yet.
 std::optional<TopicConfig> config_of(DispatchState& state, std::string_view name);  // topic_admin.cpp
-void load_name_service(DispatchState& state);                                       // name_service.cpp
-void load_topics(DispatchState& state);                                             // topics.cpp
-void tell_members(DispatchState& state, const std::vector<std::string>& groups);    // groups.cpp
+void load_broker_config(DispatchState& state);                                      // broker_config.cpp
+/// "10.0.0.1:10911"
+std::string address_text(const remoting::Host& host);                             // name_service.cpp
+void load_name_service(DispatchState& state);                                     // name_service.cpp
+void load_topics(DispatchState& state);                                           // topics.cpp
+void tell_members(DispatchState& state, const std::vector<std::string>& groups);  // groups.cpp
 /// Where the group stands, if it ever was there.
 std::optional<std::uint64_t> position_of(const DispatchState& state, std::string_view group, QueueHandle queue);
 /// Moves the group; what its consumers commit does not count until one of them was told.

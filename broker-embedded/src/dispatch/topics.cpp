@@ -38,6 +38,7 @@ Topic& adopt(DispatchState& state, std::string_view name, TopicConfig config) {
     topic.queues.resize(std::min(topic.queues.size(), count));
     while (topic.queues.size() < count)
         topic.queues.push_back(state.log.open_queue(name, static_cast<std::int32_t>(topic.queues.size())));
+    for (const QueueHandle queue : topic.queues) state.stats.watch_queue(queue, name);
     return topic;
 }
 
@@ -90,6 +91,7 @@ Result<void> DispatchState::delete_topic(std::string_view name) {
     topics.erase(found);
     hide_queues(*this, topic.name, log.end_offset());
     forget_positions(*this, topic);
+    stats.forget_topic(topic.name);
     for (const QueueHandle queue : topic.queues) refuse_parked_pulls(*this, queue, topic.name);
     return {};
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <unordered_set>
@@ -187,7 +188,12 @@ Result<void> Server::Impl::open() {
     auto opened = open_directory(options.folder);
     if (!opened) return opened.error();
     directory = std::move(*opened);
-    const DispatcherOptions dispatch = dispatcher_options(options, advertised);
+    DispatcherOptions dispatch = dispatcher_options(options, advertised);
+    dispatch.disk_space = [folder = options.folder] {
+        std::error_code ignored;
+        const auto space = std::filesystem::space(folder, ignored);
+        return ignored ? DiskSpace{} : DiskSpace{space.capacity, space.available};
+    };
     auto recovered = Log::open(*directory, log_options(dispatch), clock);
     if (!recovered) return recovered.error();
     log = std::move(*recovered);

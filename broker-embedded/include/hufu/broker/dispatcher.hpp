@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,12 @@ namespace hufu::broker {
 
 class AccessTable;
 
+/// Of the file system that holds the log; zero: not known.
+struct DiskSpace {
+    std::uint64_t bytes = 0;
+    std::uint64_t free_bytes = 0;
+};
+
 struct DispatcherOptions {
     std::string cluster = "DefaultCluster";
     std::string broker_name = "hufu";
@@ -34,8 +41,9 @@ struct DispatcherOptions {
     DelayLevels delay_levels = default_delay_levels();
     /// How far ahead a message may be due: ten years.
     std::chrono::milliseconds delay_max = std::chrono::days{3'653};
-    std::size_t timers_max = 10'000'000;  ///< delayed messages pending; 16 bytes of memory each
-    bool auto_create_groups = true;       ///< a consumer group is made when a client first names it
+    std::size_t timers_max = 10'000'000;         ///< delayed messages pending; 16 bytes of memory each
+    bool auto_create_groups = true;              ///< a consumer group is made when a client first names it
+    std::function<DiskSpace()> disk_space = {};  ///< asked when an administrator wants to know
     std::size_t topics_max = 20'000;
     std::size_t queues_max = 1'000'000;  ///< in the log, those of deleted topics included
     std::size_t groups_max = 20'000;     ///< consumer groups with a configuration

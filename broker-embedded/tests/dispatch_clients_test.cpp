@@ -156,6 +156,28 @@ TEST_F(ClientsTest, KnowsTheSubscriptionsOfAHeartbeatThatLeavesThemOut) {
     EXPECT_EQ(changed(), "true");
 }
 
+TEST_F(ClientsTest, AWaitingPullEndsWhenItsGroupWantsSomethingElse) {
+    start();
+    send("orders", 0, "x");
+    remoting::Heartbeat heartbeat = consumer("c1", "stock");
+    beat_from(client, heartbeat);
+    take(client);
+    auto header = pull_header("orders", 0, 1);
+    header.consumer_group = "stock";
+    header.sys_flag = remoting::pull_flag::suspend;
+    const ConnectionId puller = connect();
+    request(puller, RequestCode::pull_message, 9, header);
+    heartbeat.consumers[0].subscriptions[0].version = 8;
+    beat_from(client, heartbeat);
+    EXPECT_THAT(take(puller), IsEmpty());  // newer, and the same
+    heartbeat.consumers[0].subscriptions[0].version = 9;
+    heartbeat.consumers[0].subscriptions[0].expression = "c";
+    beat_from(client, heartbeat);
+    const Sent ended = take_one(puller);
+    EXPECT_EQ(ended.response(), ResponseCode::pull_retry_immediately);
+    EXPECT_EQ(ended.field("nextBeginOffset"), "1");
+}
+
 TEST_F(ClientsTest, RefreshesMembersEvenWhenThereIsNoRoomForMore) {
     options.members_max = 1;
     start();
@@ -282,6 +304,23 @@ TEST_F(ClientsTest, PushesAReplyToTheRequesterAndKeepsIt) {
         EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("DefaultCluster_REPLY_TOPIC", 0, 0))),
                     ElementsAre("the answer"));
     }
+}
+
+TEST_F(ClientsTest, ARequestCarriesTheClusterThatItsReplyGoesTo) {
+    start();
+    const auto cluster = [this](std::string properties) {
+        const Sent sent = send("orders", 0, "?", properties);
+        const Sent pulled = ask(RequestCode::pull_message, pull_header("orders", 0, std::stoll(sent.field("queueOffset"))));
+        const auto record = remoting::decode_record(std::as_bytes(std::span{pulled.body})).value();
+        return std::string{remoting::PropertiesView{record.properties}.get("CLUSTER").value_or("(absent)")};
+    };
+    EXPECT_EQ(cluster("REPLY_TO_CLIENT\x01p1\x02"), "DefaultCluster");
+    EXPECT_EQ(cluster("REPLY_TO_CLIENT\x01p1"), "DefaultCluster");
+    EXPECT_EQ(cluster("REPLY_TO_CLIENT\x01p1\x02"
+                      "CLUSTER\x01mine\x02"),
+              "mine");
+    EXPECT_EQ(cluster("note\x01REPLY_TO_CLIENT\x02"), "(absent)");
+    EXPECT_EQ(cluster(""), "(absent)");
 }
 
 TEST_F(ClientsTest, SaysWhyAReplyDidNotReachItsRequester) {

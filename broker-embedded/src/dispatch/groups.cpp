@@ -3,6 +3,7 @@
 
 #include "group_handlers.hpp"
 #include "names.hpp"
+#include "pull_waits.hpp"
 #include "state.hpp"
 
 namespace hufu::broker {
@@ -68,6 +69,24 @@ Refusal prepare_group(DispatchState& state, const std::string& group) {
     return retry_topic(state, *config, refusal) == nullptr ? refusal : Refusal{};
 }
 
+/// Groups in this heartbeat that want something else of a topic than before.
+std::vector<std::string> changing_wishes(const DispatchState& state, const Beat& beat) {
+    std::vector<std::string> changing;
+    for (const ConsumerBeat& consumer : beat.consumers) {
+        const GroupTable::Group* group = state.groups.find(consumer.group);
+        if (group == nullptr) continue;
+        for (const TopicSubscription& wanted : consumer.subscriptions) {
+            const auto known = group->subscriptions.find(wanted.topic);
+            if (known == group->subscriptions.end() || wanted.version <= known->second.version) continue;
+            if (wanted.expression == known->second.expression && wanted.expression_type == known->second.expression_type)
+                continue;
+            changing.push_back(consumer.group);
+            break;
+        }
+    }
+    return changing;
+}
+
 template <class Body>
 bool parse_body(DispatchState& state, const Request& request, Body& into) {
     if (request.command.body.size() > body_bytes_max) {
@@ -118,8 +137,10 @@ static void handle_heartbeat(DispatchState& state, const Request& request) {
         known.push_back(std::move(consumer));
     }
     heartbeat.consumers = std::move(known);
-    const GroupTable::Beaten beaten = state.groups.beat(request.connection, beat_of(state, heartbeat, request.command),
-                                                        request.now, state.options.members_max);
+    const Beat beat = beat_of(state, heartbeat, request.command);
+    const std::vector<std::string> changing = changing_wishes(state, beat);
+    const GroupTable::Beaten beaten = state.groups.beat(request.connection, beat, request.now, state.options.members_max);
+    for (const std::string& group : changing) end_waits_of_group(state, group);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
     if (beaten.full) {
         state.refuse(request, ResponseCode::system_busy,

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "names.hpp"
+#include "pull_waits.hpp"
 #include "state.hpp"
 
 namespace hufu::broker {
@@ -302,6 +303,24 @@ void answer_parked_resets(DispatchState& state, std::string_view group, QueueHan
             answer_moved(state, queue, pull, *moved);
         } else {
             park(state, queue, std::move(pull));
+        }
+    }
+}
+
+void end_waits_of_group(DispatchState& state, std::string_view group) {
+    const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
+    for (const QueueHandle handle : handles) {
+        for (ParkedPull& pull : take_parked(state, handle)) {
+            if (pull.group != group) {
+                park(state, handle, std::move(pull));
+                continue;
+            }
+            ReadResult nothing;
+            nothing.status = ReadStatus::no_match;
+            nothing.next_offset = pull.offset;
+            nothing.min_offset = state.log.min_offset(handle);
+            nothing.max_offset = state.log.max_offset(handle);
+            answer_pull(state, pull, nothing);
         }
     }
 }

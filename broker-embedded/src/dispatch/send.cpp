@@ -153,6 +153,19 @@ void note_delayed(const DispatchState& state, const remoting::Record& record, co
         send.recall_handle = std::make_unique<RecallHandle>(std::move(handle));
 }
 
+/// The properties of a message that asks for a reply, with the cluster's name: the responder's client makes the name of the
+/// reply topic of it. Empty for all others.
+std::string with_cluster(const DispatchState& state, std::string_view properties) {
+    namespace property = remoting::property;
+    if (properties.find(property::reply_to_client) == std::string_view::npos) return {};
+    const remoting::PropertiesView view{properties};
+    if (!view.get(property::reply_to_client) || view.get(property::cluster)) return {};
+    std::string complete{properties};
+    if (complete.back() != remoting::property_separator) complete.push_back(remoting::property_separator);
+    remoting::append_property(complete, property::cluster, state.options.cluster);
+    return complete.size() + minted_key_bytes <= remoting::properties_bytes_max ? complete : std::string{};
+}
+
 Refusal store_one(DispatchState& state, const Request& request, const SendRequest& header, const Topic& topic,
                   remoting::Record& record, PendingSend& send) {
     Traits traits;
@@ -166,7 +179,8 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
         return {ResponseCode::message_illegal, std::move(fault)};
     send.durable = send.durable && traits.wait;
     record.body = body;
-    record.properties = header.properties;
+    const std::string completed = with_cluster(state, header.properties);
+    record.properties = completed.empty() ? header.properties : std::string_view{completed};
     std::optional<Delay> delay;
     if (asks_for_delay(traits) && !is_dead_letter_topic(topic.name)) {
         if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;

@@ -307,7 +307,7 @@ void answer_parked_resets(DispatchState& state, std::string_view group, QueueHan
     }
 }
 
-void end_waits_of_group(DispatchState& state, std::string_view group) {
+void end_waits_of_group(DispatchState& state, std::string_view group, SteadyTime now) {
     const std::vector<QueueHandle> handles{state.parked_queues.begin(), state.parked_queues.end()};
     for (const QueueHandle handle : handles) {
         for (ParkedPull& pull : take_parked(state, handle)) {
@@ -320,7 +320,7 @@ void end_waits_of_group(DispatchState& state, std::string_view group) {
             nothing.next_offset = pull.offset;
             nothing.min_offset = state.log.min_offset(handle);
             nothing.max_offset = state.log.max_offset(handle);
-            answer_pull(state, pull, nothing);
+            answer_pull(state, pull, nothing, now);
         }
     }
 }

@@ -105,6 +105,7 @@ TEST_F(StatsTest, RuntimeInfoHasWhatToolsRead) {
                             "brokerVersionDesc",
                             "putTps",
                             "getTransferredTps",
+                            "getTransferedTps",
                             "sendThreadPoolQueueSize",
                             "pullThreadPoolQueueSize",
                             "ackThreadPoolQueueSize",

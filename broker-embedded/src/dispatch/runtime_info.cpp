@@ -74,6 +74,7 @@ void add_traffic(DispatchState& state, SteadyTime now, Table& table) {
     const auto& mornings = state.stats.mornings(state.clock.system_now());
     table.add("putTps", rates(puts, now));
     table.add("getTransferredTps", rates(gets, now));
+    table.add("getTransferedTps", rates(gets, now));  // as 4.9 spells it
     table.add("getFoundTps", rates(gets, now));
     table.add("getTotalTps", rates(gets, now));
     table.add("putMessageTimesTotal", puts.total().messages);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "broker_bench.hpp"
+#include "broker_crowd.hpp"
 #include "broker_process.hpp"
 #include "disk_probe.hpp"
 #include "load_client.hpp"
@@ -25,6 +26,9 @@ public:
             if (auto done = (this->*step)(); !done) {
                 return done.error();
             }
+        }
+        if (auto done = bench_crowd(options_, outcome_); !done) {
+            return done.error();
         }
         return std::move(outcome_);
     }

@@ -1,11 +1,13 @@
 #include <hufu/connect/connect.hpp>
 
 #include <charconv>
+#include <fstream>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include <hufu/broker/embedded.hpp>
+#include <hufu/core/config.hpp>
 #include <hufu/rocketmq/client.hpp>
 
 #include "url.hpp"
@@ -52,14 +54,53 @@ bool is_host_and_port(std::string_view server) {
     return problem == std::errc{} && end == digits.data() + digits.size() && port > 0;
 }
 
+/// What stands before '@'. A secret that is not there comes from the environment: HUFU_ROCKETMQ_SECRET, or the file that
+/// HUFU_ROCKETMQ_SECRET_FILE names. Command lines are for everybody to read.
+Result<void> credentials(std::string_view text, rocketmq::ClientOptions& client) {
+    if (text.find('@') != std::string_view::npos) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject,
+                     "a secret with an '@' does not go into a URL: set HUFU_ROCKETMQ_SECRET and write KEY@HOST:PORT"};
+    }
+    const auto colon = text.find(':');
+    client.access_key = text.substr(0, colon);
+    if (colon != std::string_view::npos) {
+        client.secret_key = text.substr(colon + 1);
+        return {};
+    }
+    constexpr std::string_view prefix = "HUFU_ROCKETMQ_SECRET";
+    const auto variables = environment(prefix);
+    if (const auto secret = variables.find(std::string{prefix}); secret != variables.end()) {
+        client.secret_key = secret->second;
+        return {};
+    }
+    const auto name = variables.find(std::string{prefix} + "_FILE");
+    if (name == variables.end()) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject,
+                     "access key \"" + client.access_key +
+                         "\" has no secret: set HUFU_ROCKETMQ_SECRET or HUFU_ROCKETMQ_SECRET_FILE, or write KEY:SECRET@"};
+    }
+    std::ifstream file{name->second};
+    if (!std::getline(file, client.secret_key)) {
+        return Error{ErrorCode::not_found, Disposition::reject,
+                     "HUFU_ROCKETMQ_SECRET_FILE: no secret can be read from \"" + name->second + "\""};
+    }
+    return {};
+}
+
 Result<Place> name_servers(const std::string& url, std::string_view list) {
     Place place;
+    if (const auto at = list.rfind('@'); at != std::string_view::npos) {
+        if (auto read = credentials(list.substr(0, at), place.client); !read) {
+            return read.error();
+        }
+        list.remove_prefix(at + 1);
+    }
     while (!list.empty()) {
         const auto end = std::min(list.find_first_of(",;"), list.size());
         const auto server = list.substr(0, end);
         if (!is_host_and_port(server)) {
             return Error{ErrorCode::invalid_argument, Disposition::reject,
-                         "\"" + url + "\": \"" + std::string{server} +
+                         "\"" + without_password(url) + "\": \"" + std::string{server} +
                              "\" is not HOST:PORT of a name server; write rocketmq://127.0.0.1:9876"};
         }
         place.client.name_servers.emplace_back(server);

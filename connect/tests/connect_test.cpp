@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include <hufu/connect/connect.hpp>
 
 namespace hufu::connect {
@@ -32,6 +34,26 @@ TEST(Connect, NamesABrokersAddressThatHasNoPort) {
     const auto opened = publisher("rocketmq://localhost");
     ASSERT_FALSE(opened);
     EXPECT_THAT(opened.error().text(), AllOf(HasSubstr("\"localhost\""), HasSubstr("HOST:PORT")));
+}
+
+TEST(Connect, TakesTheSecretOfAnAccessKeyFromUrlEnvironmentOrFile) {
+    EXPECT_TRUE(publisher("rocketmq://shop:the-secret@127.0.0.1:1"));
+    const auto none = publisher("rocketmq://shop@127.0.0.1:1");
+    ASSERT_FALSE(none);
+    EXPECT_THAT(none.error().text(), AllOf(HasSubstr("\"shop\""), HasSubstr("HUFU_ROCKETMQ_SECRET_FILE")));
+    const auto wrong = publisher("rocketmq://shop:the-secret@localhost");
+    ASSERT_FALSE(wrong);
+    EXPECT_THAT(wrong.error().text(), testing::Not(HasSubstr("the-secret")));
+    const auto at = publisher("rocketmq://shop:the@secret@127.0.0.1:1");
+    ASSERT_FALSE(at);
+    EXPECT_THAT(at.error().text(), AllOf(HasSubstr("'@'"), testing::Not(HasSubstr("secret@"))));
+
+    ASSERT_EQ(::setenv("HUFU_ROCKETMQ_SECRET_FILE", "/nonexistent", 1), 0);
+    EXPECT_THAT(publisher("rocketmq://shop@127.0.0.1:1").error().text(), HasSubstr("/nonexistent"));
+    ASSERT_EQ(::setenv("HUFU_ROCKETMQ_SECRET", "the-secret", 1), 0);
+    EXPECT_TRUE(publisher("rocketmq://shop@127.0.0.1:1"));
+    ::unsetenv("HUFU_ROCKETMQ_SECRET");
+    ::unsetenv("HUFU_ROCKETMQ_SECRET_FILE");
 }
 
 TEST(Connect, KeepsPasswordsOutOfErrors) {

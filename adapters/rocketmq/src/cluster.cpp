@@ -10,6 +10,9 @@ Cluster::Cluster(ClientOptions options, Random& random, Log& log)
     : options_{std::move(options)}, random_{random}, log_{log} {
     // Clients of one host should not all start at the same name server.
     name_server_ = options_.name_servers.empty() ? 0 : random_.below(options_.name_servers.size());
+    if (!options_.access_key.empty()) {
+        signer_ = remoting::AclSigner::create(options_.access_key, options_.secret_key).value();
+    }
 }
 
 bool Cluster::ready(const std::string& address) const {
@@ -33,6 +36,7 @@ void Cluster::connect(SteadyTime now, const std::string& address, Peer& peer) {
 
 void Cluster::submit(SteadyTime now, const std::string& address, std::int32_t opaque, std::string frame, SteadyTime deadline,
                      OnAnswer on_answer) {
+    sign(frame);
     Peer& peer = peers_[address];
     const bool ready = peer.state == State::ready;
     calls_.emplace(
@@ -46,6 +50,12 @@ void Cluster::submit(SteadyTime now, const std::string& address, std::int32_t op
     peer.waiting.push_back({opaque, std::move(frame)});
     if (peer.state == State::idle && peer.at <= now) {
         connect(now, address, peer);
+    }
+}
+
+void Cluster::sign(std::string& request) const {
+    if (signer_) {
+        signer_->sign(request, 0).value();  // what this client made is a request
     }
 }
 

@@ -14,6 +14,7 @@
 #include <hufu/core/error.hpp>
 #include <hufu/core/log.hpp>
 #include <hufu/core/random.hpp>
+#include <hufu/remoting/acl.hpp>
 #include <hufu/remoting/bodies.hpp>
 #include <hufu/remoting/command.hpp>
 #include <hufu/remoting/headers.hpp>
@@ -70,6 +71,7 @@ public:
         if (ready(address)) {
             std::string frame;
             remoting::append_request(frame, serialize_type(), code, next_opaque(), header, body, true);
+            sign(frame);
             actions_.push_back({Action::Kind::send, address, std::move(frame)});
         }
     }
@@ -119,8 +121,10 @@ private:
 
     void connect(SteadyTime now, const std::string& address, Peer& peer);
     void settle(SteadyTime now, std::int32_t opaque, const Answer& result);
+    void sign(std::string& request) const;
 
     ClientOptions options_;
+    std::optional<remoting::AclSigner> signer_;
     Random& random_;
     Log& log_;
     OnRequest on_request_;

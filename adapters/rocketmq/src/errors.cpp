@@ -39,7 +39,7 @@ constexpr Row table[] = {
     {ResponseCode::version_not_supported, rejected, ErrorCode::wrong_version, Disposition::reject,
      "use a broker of version 4.9 or later"},
     {ResponseCode::no_permission, not_sent, ErrorCode::permission, Disposition::retry,
-     "give the topic and the client the right, then retry"},
+     "check the client's access key and secret, and its right to the topic and group, then retry"},
     {ResponseCode::topic_not_exist, not_sent, ErrorCode::not_found, Disposition::retry,
      "create the topic, or let the broker create topics by itself"},
     {ResponseCode::subscription_group_not_exist, not_sent, ErrorCode::not_found, Disposition::retry,

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include <hufu/core/assert.hpp>
+#include <hufu/remoting/acl.hpp>
 #include <hufu/remoting/frame.hpp>
 
 namespace hufu::rocketmq {
@@ -231,6 +232,15 @@ Result<ClientOptions> complete(ClientOptions options, Random& random) {
     }
     if (options.connect_timeout.count() <= 0 || options.request_timeout.count() <= 0) {
         return refuse("connect_timeout and request_timeout must be above 0 ms");
+    }
+    if (options.access_key.empty() != options.secret_key.empty()) {
+        return refuse(options.access_key.empty() ? "a secret key without an access key: give both, or none"
+                                                 : "access key \"" + options.access_key + "\" has no secret key: give both");
+    }
+    if (!options.access_key.empty()) {
+        if (auto signer = remoting::AclSigner::create(options.access_key, options.secret_key); !signer) {
+            return signer.error();
+        }
     }
     if (options.client_id.empty()) {
         constexpr std::string_view digits = "0123456789abcdef";

@@ -1,7 +1,5 @@
 #include "message_codec.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -10,6 +8,8 @@
 #include <hufu/remoting/ids.hpp>
 #include <hufu/remoting/properties.hpp>
 
+#include "compression.hpp"
+
 namespace hufu::rocketmq {
 namespace {
 
@@ -17,7 +17,6 @@ namespace property = remoting::property;
 
 constexpr std::string_view empty_headers = "hufu-empty";
 constexpr std::string_view undecoded = "hufu-undecoded";
-constexpr std::size_t inflated_bytes_max = 64 * 1024 * 1024;
 
 // Names with a meaning in RocketMQ (MessageConst), sorted. They are no headers of ours, neither way.
 constexpr std::array<std::string_view, 53> reserved{"1ST_POP_TIME",
@@ -115,26 +114,6 @@ std::size_t properties_size(const Message& message) noexcept {
     return size;
 }
 
-std::optional<std::string> inflate_body(std::string_view compressed) {
-    z_stream stream{};
-    if (inflateInit(&stream) != Z_OK) {
-        return {};
-    }
-    std::string out;
-    char piece[16 * 1024];
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(compressed.data()));  // zlib does not write there
-    stream.avail_in = static_cast<uInt>(compressed.size());
-    int status = Z_OK;
-    while (status == Z_OK && out.size() <= inflated_bytes_max) {
-        stream.next_out = reinterpret_cast<Bytef*>(piece);
-        stream.avail_out = sizeof piece;
-        status = inflate(&stream, Z_NO_FLUSH);
-        out.append(piece, sizeof piece - stream.avail_out);
-    }
-    inflateEnd(&stream);
-    return status == Z_STREAM_END && out.size() <= inflated_bytes_max ? std::optional{std::move(out)} : std::nullopt;
-}
-
 std::string unpack(const remoting::Record& record, Headers& headers) {
     if ((record.sys_flag & remoting::sys_flag::compressed) == 0) {
         return std::string{record.body};
@@ -142,10 +121,12 @@ std::string unpack(const remoting::Record& record, Headers& headers) {
     static constexpr std::string_view kinds[] = {"zlib", "lz4", "zstd", "zlib"};
     const auto kind = static_cast<std::size_t>(record.sys_flag >> 8 & 7);
     const std::string_view name = kind < std::size(kinds) ? kinds[kind] : "unknown";
-    if (name == "zlib") {
-        if (auto body = inflate_body(record.body)) {
-            return std::move(*body);
-        }
+    auto body = name == "zlib"   ? inflate_zlib(record.body)
+                : name == "lz4"  ? inflate_lz4(record.body)
+                : name == "zstd" ? inflate_zstd(record.body)
+                                 : std::nullopt;
+    if (body) {
+        return std::move(*body);
     }
     headers.set(undecoded, name);
     return std::string{record.body};

@@ -145,14 +145,16 @@ void PublishMachine::looked_up(SteadyTime now, Topic& topic, Result<remoting::To
     }
     if (!route) {
         topic.lookup_at = now + route_again;
-        if (route.error().code() == ErrorCode::not_found) {
+        const bool no_topic = route.error().code() == ErrorCode::not_found;
+        if (no_topic || route.error().code() == ErrorCode::permission) {
             std::vector<Item> refused{std::make_move_iterator(topic.unrouted.begin()),
                                       std::make_move_iterator(topic.unrouted.end())};
             topic.unrouted.clear();
             fail(refused, topic.unrouted, PublishStatus::not_sent,
-                 Error{ErrorCode::not_found, Disposition::retry,
-                       "topic \"" + topic.name +
-                           "\" does not exist and the broker makes no topics by itself: create it there"});
+                 no_topic ? Error{ErrorCode::not_found, Disposition::retry,
+                                  "topic \"" + topic.name +
+                                      "\" does not exist and the broker makes no topics by itself: create it there"}
+                          : route.error());
         }
         return;
     }

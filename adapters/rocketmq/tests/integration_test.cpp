@@ -6,9 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <map>
 #include <mutex>
@@ -27,9 +27,14 @@ using namespace std::chrono_literals;
 /// hufu-broker on a folder of its own; restarted on the same port.
 class BrokerUnderTest {
 public:
-    BrokerUnderTest() {
+    /// `accounts`: an access file; empty: everybody may do everything.
+    explicit BrokerUnderTest(const std::string& accounts = {}) {
         std::string pattern = ::testing::TempDir() + "hufu-rocketmq-XXXXXX";
         folder_ = ::mkdtemp(pattern.data());
+        if (!accounts.empty()) {
+            access_file_ = folder_ + "/access.toml";
+            std::ofstream{access_file_} << accounts;
+        }
         start();
     }
     ~BrokerUnderTest() {
@@ -39,9 +44,12 @@ public:
     void start() {
         int ready[2];
         ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-        std::array<std::string, 9> arguments{
+        std::vector<std::string> arguments{
             HUFU_BROKER_PROGRAM, "--data", folder_ + "/data", "--listen", "127.0.0.1:" + port_, "--unix", folder_ + "/s",
             "--ready-fd",        "3"};
+        if (!access_file_.empty()) {
+            arguments.insert(arguments.end(), {"--acl", access_file_});
+        }
         std::vector<char*> argv;
         for (std::string& argument : arguments) {
             argv.push_back(argument.data());
@@ -74,6 +82,7 @@ public:
 
 private:
     std::string folder_;
+    std::string access_file_;
     std::string port_ = "0";
     pid_t pid_ = -1;
 };
@@ -112,6 +121,52 @@ protected:
     MessageIdGenerator ids{system_clock(), system_random()};
     BrokerUnderTest broker;
 };
+
+class WithGuardedBroker : public WithBroker {
+protected:
+    static constexpr const char* accounts =
+        "[account.shop]\nsecret_key = \"the secret of the shop\"\ntopics = [\"orders=PUB|SUB\"]\ngroups = [\"g=SUB\"]\n";
+    [[nodiscard]] ClientOptions as(std::string access_key, std::string secret_key) const {
+        ClientOptions client = guarded.tcp();
+        client.access_key = std::move(access_key);
+        client.secret_key = std::move(secret_key);
+        return client;
+    }
+    BrokerUnderTest guarded{accounts};
+};
+
+TEST_F(WithGuardedBroker, SignedMessagesTravel) {
+    for (const bool binary : {true, false}) {
+        ClientOptions client = as("shop", "the secret of the shop");
+        client.binary_headers = binary;
+        const auto publisher = open_publisher(client).value();
+        const std::vector<Message> batch{message("k", 0), message("k", 1), message("", 2)};
+        for (const auto& outcome : publish(*publisher, batch)) {
+            ASSERT_EQ(outcome.status, PublishStatus::confirmed) << outcome.error.text();
+        }
+        const auto subscription = open_subscription(client, {.group = "g", .topics = {"orders"}}).value();
+        EXPECT_EQ(consume(*subscription, 3).size(), 3U);
+    }
+}
+
+TEST_F(WithGuardedBroker, WhoHasNoRightIsToldSo) {
+    const auto outcome_of = [this](const ClientOptions& client, const std::string& topic) {
+        const auto publisher = open_publisher(client, {.queue_timeout = 300ms}).value();
+        Message one = message("k", 0);
+        one.topic = topic;
+        return publish(*publisher, {one}).front();
+    };
+    for (const auto& client : {guarded.tcp(), as("shop", "a secret of nobody's"), as("nobody", "the secret of the shop")}) {
+        const auto outcome = outcome_of(client, "orders");
+        EXPECT_EQ(outcome.status, PublishStatus::not_sent);
+        EXPECT_NE(outcome.error.text().find("NO_PERMISSION"), std::string::npos) << outcome.error.text();
+        EXPECT_NE(outcome.error.text().find("access key"), std::string::npos) << outcome.error.text();
+    }
+    const auto foreign = outcome_of(as("shop", "the secret of the shop"), "payroll");
+    EXPECT_EQ(foreign.status, PublishStatus::not_sent);
+    EXPECT_EQ(foreign.error.code(), ErrorCode::permission) << foreign.error.text();
+    EXPECT_EQ(open_publisher(as("shop", "")).error().code(), ErrorCode::invalid_argument);
+}
 
 TEST_F(WithBroker, MessagesTravelInOrderPerKey) {
     for (const ClientOptions& client : {broker.tcp(), broker.unix_socket()}) {

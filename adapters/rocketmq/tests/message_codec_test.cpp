@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <hufu/remoting/codes.hpp>
 #include <hufu/remoting/ids.hpp>
@@ -101,6 +102,10 @@ TEST(MessageCodec, InflatesBodiesOfJavaProducers) {
     EXPECT_EQ(broken.message.headers.get("hufu-undecoded"), "zlib");
     record.sys_flag = remoting::sys_flag::compressed | 2 << 8;
     EXPECT_EQ(to_delivery(record).message.headers.get("hufu-undecoded"), "zstd");
+    std::string zstd(1'000, '\0');
+    zstd.resize(ZSTD_compress(zstd.data(), zstd.size(), body.data(), body.size(), 1));
+    record.body = zstd;
+    EXPECT_EQ(to_delivery(record).message.body, body);
 }
 
 }  // namespace

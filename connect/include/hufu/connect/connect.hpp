@@ -16,7 +16,9 @@
 
 // Known addresses:
 //   stores    sqlite:PATH, postgresql://USER@HOST/DATABASE
-//   brokers   rocketmq://HOST:PORT[,HOST:PORT…], rocketmq+unix:PATH, embedded:DIR
+//   brokers   rocketmq://[KEY[:SECRET]@]HOST:PORT[,HOST:PORT…], rocketmq+unix:PATH, embedded:DIR
+//             A KEY signs every request; its SECRET is better kept in the environment, as HUFU_ROCKETMQ_SECRET, or in the
+//             file that HUFU_ROCKETMQ_SECRET_FILE names.
 //
 // Every function answers `invalid_argument`/reject for a URL it does not know, naming those that it does. What is returned
 // outlives the call alone: it owns its connections and, for `embedded:`, the broker.

@@ -22,6 +22,10 @@ struct ClientOptions {
     /// Name servers: "host:port" or "unix:/path". Asked in turn until one answers. Behind a Unix socket, broker and name
     /// service are one process, so the addresses in its routes are ignored and everything goes over that socket.
     std::vector<std::string> name_servers;
+    /// Signs every request (RocketMQ's ACL). Empty: requests are not signed. A broker that knows better answers 16, which
+    /// is a `permission` error here.
+    std::string access_key = {};
+    std::string secret_key = {};
     /// Unique among the members of a consumer group. Empty: made from the process id and chance.
     std::string client_id = {};
     std::chrono::milliseconds connect_timeout{3'000};

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <string_view>
 
+#include <hufu/core/config.hpp>
+
 namespace hufu::broker {
 namespace {
 
@@ -58,6 +60,16 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
         auto levels = parse_delay_levels(value);
         if (!levels) return "--delay-levels: " + levels.error().text();
         server.delay_levels = std::move(*levels);
+    } else if (flag == "--keep-for") {
+        const auto duration = parse_duration(value);
+        if (!duration || *duration < std::chrono::nanoseconds{0} || *duration > std::chrono::days{36'525})
+            return "--keep-for \"" + value + "\": must be a duration such as 72h or 7d, or 0 to keep everything";
+        server.keep_for = std::chrono::ceil<std::chrono::milliseconds>(*duration);
+    } else if (flag == "--keep-bytes") {
+        const auto size = parse_size(value);
+        if (!size || *size > (1ULL << 62U))
+            return "--keep-bytes \"" + value + "\": must be a size such as 100GiB, or 0 for no limit";
+        server.keep_bytes = *size;
     } else if (flag == "--connections-max") {
         if (!read_number(value, server.connections_max) || server.connections_max < 1 || server.connections_max > 1'000'000)
             return "--connections-max \"" + value + "\": must be a number from 1 to 1000000";
@@ -123,6 +135,9 @@ const char* program_help() noexcept {
            "  --delay-levels LADDER          what DELAY=1, 2, … wait (default \"1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m "
            "10m "
            "20m 30m 1h 2h\"); units ms, s, m, h, d\n"
+           "  --keep-for DURATION            older messages are deleted, after an alarm (default 72h; 0: never)\n"
+           "  --keep-bytes SIZE              the oldest are deleted, after an alarm, when the log is larger (default 0: no "
+           "limit)\n"
            "  --connections-max N            open connections (default 10000, less where the process may open fewer files)\n"
            "  --metrics-listen HOST:PORT     HTTP /metrics (Prometheus text) and /healthz\n"
            "  --metrics-series N             topics, and pairs of group and topic, that /metrics names (default 2000)\n"

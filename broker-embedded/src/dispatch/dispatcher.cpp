@@ -16,6 +16,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       booted{clock_in.system_now()},
       access{metrics},
       timers{log_in, metrics},
+      retention{options, metrics},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
       bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
       messages_refused{metrics.counter("hufu_broker_messages_refused_total", "Sends answered with an error")},
@@ -200,6 +201,7 @@ void Dispatcher::tick(SteadyTime now) {
     if (now >= std::max(state.next_deadline, state.waits_rest_until)) end_waits(state, now);
     if (now >= state.positions_due) store_positions(state, now);
     if (now >= state.timers.next_at()) state.timers.deliver(state, now);
+    if (now >= state.retention.next_at()) state.retention.tick(state, now);
     if (now >= state.calls.next_deadline()) state.calls.expire(state, now);
     if (now >= state.expiry_due) {
         state.expiry_due = now + std::chrono::seconds{10};
@@ -210,7 +212,7 @@ void Dispatcher::tick(SteadyTime now) {
 std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
     const DispatchState& state = impl_->state;
     SteadyTime next = std::min({std::max(state.next_deadline, state.waits_rest_until), state.positions_due,
-                                state.timers.next_at(), state.calls.next_deadline()});
+                                state.timers.next_at(), state.calls.next_deadline(), state.retention.next_at()});
     if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
     if (next == SteadyTime::max()) return std::nullopt;
     return next;

@@ -25,6 +25,7 @@
 #include "message_filter.hpp"
 #include "metrics.hpp"
 #include "queue_locks.hpp"
+#include "retention.hpp"
 #include "recall_handle.hpp"
 #include "stats.hpp"
 #include "store.hpp"
@@ -260,6 +261,7 @@ public:
     std::uint64_t positions_ticket = 0;  // of the last position that was put into the log
 
     Timers timers;
+    Retention retention;
     std::deque<PendingRecall> recalls;  ///< in ticket order
     TrafficTable traffic;
     std::map<std::int32_t, std::uint64_t> refused_by_code;

@@ -44,6 +44,8 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
     result.default_queues = static_cast<std::int32_t>(options.default_queues);
     result.delay_levels = options.delay_levels;
     result.metric_series_max = options.metrics_series;
+    result.keep_for = options.keep_for;
+    result.keep_bytes = options.keep_bytes;
     result.answer_before_durable = options.durability == Durability::async;
     return result;
 }

@@ -55,6 +55,8 @@ struct DispatcherOptions {
     std::uint64_t unsettled_bytes_max = 8ULL << 20U;    ///< accepted and not yet durable; above it no frame is taken
     std::uint64_t connection_output_max = 1ULL << 20U;  ///< unsent answers of one connection; above it no frame is taken
     std::uint64_t output_max = 24ULL << 20U;            ///< unsent answers in all; above it pulls are answered "busy"
+    std::chrono::milliseconds keep_for{0};              ///< older messages are deleted, segment by segment; 0: never
+    std::uint64_t keep_bytes = 0;                       ///< the oldest go when the log is larger; 0: no limit
     std::chrono::milliseconds offsets_every{200};       ///< how often changed consumer positions go into the log
     std::chrono::seconds member_silence{120};           ///< a group member that sent no heartbeat for so long is gone
 };

@@ -268,6 +268,12 @@ public:
     /// newest record is older than `keep_after`. The files go away by a chore, after the new start is durable.
     /// Returns the number of segments given up.
     std::size_t drop_segments(std::uint64_t bytes_max, std::optional<SystemTime> keep_after);
+    /// The same in two steps: what would go ends at this log offset (at or below `start_offset`: nothing would);
+    [[nodiscard]] std::uint64_t end_of_expired(std::uint64_t bytes_max, std::optional<SystemTime> keep_after) const;
+    /// and drops the segments that end there or before.
+    std::size_t drop_before(std::uint64_t log_offset);
+    /// First offset of the queue at or behind a segment's beginning, as `end_of_expired` gives it.
+    [[nodiscard]] std::uint64_t offset_behind(QueueHandle queue, std::uint64_t log_offset) const;
 
 private:
     struct Impl;

@@ -42,6 +42,9 @@ struct ServerOptions {
     bool auto_create_topics = true;    ///< a send to a missing topic makes it
     bool auto_create_groups = true;    ///< the first client that names a consumer group makes it
     std::uint32_t default_queues = 8;  ///< queues of topics made by a send
+    /// Messages older than this are deleted, a segment at a time and after an alarm; 0: never.
+    std::chrono::milliseconds keep_for = std::chrono::hours{72};
+    std::uint64_t keep_bytes = 0;  ///< the oldest go when the log is larger; 0: no limit
     DelayLevels delay_levels = default_delay_levels();
     /// Open connections; the next one is closed at once. What the process may open of files is a limit too.
     std::uint32_t connections_max = 10'000;

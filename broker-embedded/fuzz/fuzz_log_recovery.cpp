@@ -96,7 +96,8 @@ void check(Log& log, const Sample* sample) {
         const QueueHandle queue{number};
         const auto name = log.queue_name(queue);
         for (const auto& record : read_all(log, queue, log.min_offset(queue))) {
-            if (sample == nullptr) continue;
+            // A queue whose name was lost to damage has none: nobody can ask for it.
+            if (sample == nullptr || name.topic.empty()) continue;
             const auto known = sample->texts.find({name.queue_id, record.offset});
             HUFU_ASSERT(known != sample->texts.end() && known->second == record.text);
         }

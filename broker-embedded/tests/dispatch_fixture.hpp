@@ -152,6 +152,7 @@ protected:
         remoting::SendRequest header;
         header.producer_group = "producers";
         header.topic = topic;
+        header.default_topic_queues = 1024;  // as many as the broker gives
         header.queue_id = queue;
         header.born_timestamp = 42;
         header.properties = properties;

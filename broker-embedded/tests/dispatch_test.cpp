@@ -112,6 +112,37 @@ TEST_F(DispatchTest, SendsWhatFailedTooOftenToTheDeadLetters) {
     EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("%DLQ%stock", 0, 0))), ElementsAre("tired"));
 }
 
+TEST_F(DispatchTest, CreatesATopicWithNoMoreQueuesThanTheSenderAsksFor) {
+    options.default_queues = 5;
+    start();
+    const auto queues_of = [&](std::string_view topic, std::int32_t wanted) {
+        auto header = send_header(topic, 0);
+        header.default_topic_queues = wanted;
+        EXPECT_EQ(ask(RequestCode::send_message_v2, header, "x").response(), ResponseCode::success);
+        const Sent answer = ask(RequestCode::get_route_by_topic, remoting::RouteRequest{topic});
+        return remoting::TopicRoute::parse(answer.body).value().queues.at(0).write_queues;
+    };
+    EXPECT_EQ(queues_of("few", 3), 3);
+    EXPECT_EQ(queues_of("many", 9), 5);
+    EXPECT_EQ(queues_of("nonsense", -1), 1);
+}
+
+TEST_F(DispatchTest, StampsTheRegionAndForRequestsTheCluster) {
+    start();
+    send("orders", 0, "plain", "TAGS\x01t");
+    send("orders", 0, "request", "REPLY_TO_CLIENT\x01c9\x02MSG_REGION\x01mine\x02");
+    const Sent pulled = ask(RequestCode::pull_message, pull_header("orders", 0, 0));
+    std::vector<std::string> found;
+    std::span<const std::byte> rest = std::as_bytes(std::span{pulled.body});
+    for (; !rest.empty(); rest = rest.subspan(remoting::peek_record_size(rest))) {
+        const auto record = remoting::decode_record(rest).value();
+        const remoting::PropertiesView properties{record.properties};
+        found.push_back(std::string{properties.get("MSG_REGION").value_or("-")} + " " +
+                        std::string{properties.get("CLUSTER").value_or("-")});
+    }
+    EXPECT_THAT(found, ElementsAre("DefaultRegion -", "mine " + options.cluster));
+}
+
 TEST_F(DispatchTest, PicksQueuesInTurnWhenTheSenderNamesNone) {
     options.default_queues = 2;
     start();

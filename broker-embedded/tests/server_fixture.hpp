@@ -143,6 +143,7 @@ public:
         remoting::SendRequest header;
         header.producer_group = "test";
         header.topic = "orders";
+        header.default_topic_queues = 1024;  // as many as the broker gives
         header.queue_id = queue;
         std::string frame;
         remoting::append_request(frame, remoting::SerializeType::binary, RequestCode::send_message_v2, opaque, header, body);

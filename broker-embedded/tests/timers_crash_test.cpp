@@ -140,6 +140,7 @@ private:
         remoting::SendRequest header;
         header.producer_group = "p";
         header.topic = "orders";
+        header.default_topic_queues = queues;
         header.queue_id = static_cast<std::int32_t>(random_.below(queues));
         header.properties = properties;
         Sending sending;

@@ -61,8 +61,10 @@ Role go_role(const Options& options, const std::string& work) {
     for (std::string& name : go_cases(player, work)) {
         if (among(options.only, name)) role.cases.push_back(std::move(name));
     }
-    role.words = [player, threads = options.threads](const std::string&, const std::string& name_server) {
-        return std::vector<std::string>{player, go_client, name_server, std::to_string(threads)};
+    role.words = [player, threads = options.threads](const std::string& folder, const std::string& name_server) {
+        // It keeps offsets of broadcasts at home.
+        return std::vector<std::string>{"/usr/bin/env", "HOME=" + folder, player,
+                                        go_client,      name_server,      std::to_string(threads)};
     };
     return role;
 }

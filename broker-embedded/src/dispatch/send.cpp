@@ -29,7 +29,8 @@ Refusal unsupported(const Traits& traits) {
 }
 
 /// The topic to store in, made when it may be; null with a refusal otherwise.
-Topic* topic_for(DispatchState& state, std::string_view name, Refusal& refusal) {
+/// The sender says how many queues it wants at most.
+Topic* topic_for(DispatchState& state, std::string_view name, std::int32_t queues_wanted, Refusal& refusal) {
     if (Topic* topic = state.find_topic(name); topic != nullptr) return topic;
     if (std::string fault = topic_name_fault(name); !fault.empty()) {
         refusal = {ResponseCode::invalid_parameter, std::move(fault)};
@@ -48,7 +49,7 @@ Topic* topic_for(DispatchState& state, std::string_view name, Refusal& refusal) 
         return nullptr;
     }
     auto made = system ? state.store_topic(name, system->config)
-                       : state.create_topic(name, derived ? 1 : state.options.default_queues);
+                       : state.create_topic(name, derived ? 1 : std::clamp(queues_wanted, 1, state.options.default_queues));
     if (!made) {
         refusal = refusal_of(made.error());
         return nullptr;
@@ -153,19 +154,6 @@ void note_delayed(const DispatchState& state, const remoting::Record& record, co
         send.recall_handle = std::make_unique<RecallHandle>(std::move(handle));
 }
 
-/// The properties of a message that asks for a reply, with the cluster's name: the responder's client makes the name of the
-/// reply topic of it. Empty for all others.
-std::string with_cluster(const DispatchState& state, std::string_view properties) {
-    namespace property = remoting::property;
-    if (properties.find(property::reply_to_client) == std::string_view::npos) return {};
-    const remoting::PropertiesView view{properties};
-    if (!view.get(property::reply_to_client) || view.get(property::cluster)) return {};
-    std::string complete{properties};
-    if (complete.back() != remoting::property_separator) complete.push_back(remoting::property_separator);
-    remoting::append_property(complete, property::cluster, state.options.cluster);
-    return complete.size() + minted_key_bytes <= remoting::properties_bytes_max ? complete : std::string{};
-}
-
 Refusal store_one(DispatchState& state, const Request& request, const SendRequest& header, const Topic& topic,
                   remoting::Record& record, PendingSend& send) {
     Traits traits;
@@ -179,8 +167,7 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
         return {ResponseCode::message_illegal, std::move(fault)};
     send.durable = send.durable && traits.wait;
     record.body = body;
-    const std::string completed = with_cluster(state, header.properties);
-    record.properties = completed.empty() ? header.properties : std::string_view{completed};
+    record.properties = stamped(state, header.properties, traits, state.stamped);
     std::optional<Delay> delay;
     if (asks_for_delay(traits) && !is_dead_letter_topic(topic.name)) {
         if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;
@@ -226,7 +213,7 @@ Refusal store_batch(DispatchState& state, const Request& request, const Topic& t
     std::uint64_t bytes = 0;
     for (const auto& [entry, traits] : entries) {
         record.body = entry.body;
-        record.properties = entry.properties;
+        record.properties = stamped(state, entry.properties, traits, state.stamped);
         bytes += remoting::record_size(record) + minted_key_bytes;
     }
     if (auto reserved = state.log.reserve(bytes, entries.size()); !reserved) return refusal_of(reserved.error());
@@ -234,7 +221,7 @@ Refusal store_batch(DispatchState& state, const Request& request, const Topic& t
     for (const auto& [entry, traits] : entries) {
         record.flag = entry.flag;
         record.body = entry.body;
-        record.properties = entry.properties;
+        record.properties = stamped(state, entry.properties, traits, state.stamped);
         const auto appended = store(state, send.queue, record, traits);
         if (!appended) {
             HUFU_ASSERT(first);  // room was reserved and properties were read: nothing is left to fail in the middle
@@ -273,7 +260,7 @@ Refusal accept(DispatchState& state, const Request& request) {
         queue_id = 0;
     }
     if (refusal.refused()) return refusal;
-    Topic* topic = topic_for(state, name, refusal);
+    Topic* topic = topic_for(state, name, header.default_topic_queues, refusal);
     if (topic == nullptr) return refusal;
     if (!state.options.writable)
         return {ResponseCode::no_permission, "the broker takes no messages at present (brokerPermission); send to another"};

@@ -278,6 +278,7 @@ public:
     std::int32_t next_opaque = 0;   // of requests to clients
     std::vector<std::byte> record;  // scratch: the record being stored
     std::array<char, minted_key_bytes> minted_key{};
+    std::string stamped;  // scratch: properties of the message being sent
     std::vector<std::uint64_t> record_keys;
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;

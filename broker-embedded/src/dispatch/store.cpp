@@ -28,6 +28,9 @@ std::string_view mint_unique_key(std::array<char, minted_key_bytes>& into, std::
     return {into.data(), static_cast<std::size_t>(end - into.data())};
 }
 
+/// There is one region, with the name that clients take for granted.
+constexpr std::string_view region_name = "DefaultRegion";
+
 bool is_false(std::string_view text) noexcept {
     constexpr std::string_view word = "false";
     return std::equal(text.begin(), text.end(), word.begin(), word.end(),
@@ -68,6 +71,9 @@ Refusal read_properties(std::string_view encoded, Traits& traits) {
                     traits.timer_deliver_ms = entry->value;
                 }
                 break;
+            case 'M': traits.has_region = traits.has_region || name == property::region; break;
+            case 'C': traits.has_cluster = traits.has_cluster || name == property::cluster; break;
+            case 'R': traits.wants_reply = traits.wants_reply || name == property::reply_to_client; break;
             case 'U':
                 if (name == property::unique_key) traits.unique_key = entry->value;
                 break;
@@ -90,6 +96,16 @@ Refusal read_properties(std::string_view encoded, Traits& traits) {
     if (traits.unique_key.empty() && encoded.size() + minted_key_bytes > properties_bytes_max)
         return {ResponseCode::message_illegal, "the properties leave no room for a UNIQ_KEY; shorten them or set UNIQ_KEY"};
     return {};
+}
+
+std::string_view stamped(const DispatchState& state, std::string_view properties, const Traits& traits, std::string& into) {
+    using namespace remoting;
+    into.assign(properties);
+    if (!into.empty() && into.back() != property_separator) into += property_separator;
+    if (!traits.has_region) append_property(into, property::region, region_name);
+    if (traits.wants_reply && !traits.has_cluster) append_property(into, property::cluster, state.options.cluster);
+    const bool fits = into.size() + minted_key_bytes <= properties_bytes_max;
+    return fits ? std::string_view{into} : properties;
 }
 
 Result<Appended> store(DispatchState& state, QueueHandle queue, remoting::Record& record, const Traits& traits,

@@ -34,7 +34,10 @@ struct Traits {
     std::string_view timer_deliver_ms;
     bool prepared = false;  ///< TRAN_MSG: a half message
     bool keyed = false;     ///< has an ordering key
-    bool wait = true;       ///< WAIT=false: answer when the log took it
+    bool has_region = false;
+    bool has_cluster = false;
+    bool wants_reply = false;  ///< REPLY_TO_CLIENT: a request
+    bool wait = true;          ///< WAIT=false: answer when the log took it
 };
 
 /// Reads the properties. Refuses those that are too large, counting the UNIQ_KEY that `store` would add; so that a record
@@ -43,6 +46,12 @@ struct Traits {
 
 /// Bytes that `store` adds to the properties of a message without UNIQ_KEY, at most.
 inline constexpr std::size_t minted_key_bytes = 1 + 8 + 1 + 32 + 1;
+
+/// The properties with what consumers look for and senders cannot know: where a message was stored (MSG_REGION, without which
+/// a Java consumer writes no trace), and for a request the cluster whose reply topic its answer goes to (CLUSTER). The same
+/// where there is no room. Written into `into`.
+[[nodiscard]] std::string_view stamped(const DispatchState& state, std::string_view properties, const Traits& traits,
+                                       std::string& into);
 
 struct StoreOptions {
     std::optional<std::int64_t> tags_code = {};  ///< for hidden queues; else it is made from TAGS

@@ -130,7 +130,7 @@ TEST_F(DispatchTest, CreatesATopicWithNoMoreQueuesThanTheSenderAsksFor) {
 TEST_F(DispatchTest, StampsTheRegionAndForRequestsTheCluster) {
     start();
     send("orders", 0, "plain", "TAGS\x01t");
-    send("orders", 0, "request", "REPLY_TO_CLIENT\x01c9\x02MSG_REGION\x01mine\x02");
+    send("orders", 0, "request", "REPLY_TO_CLIENT\x01" "c9\x02MSG_REGION\x01mine\x02");
     const Sent pulled = ask(RequestCode::pull_message, pull_header("orders", 0, 0));
     std::vector<std::string> found;
     std::span<const std::byte> rest = std::as_bytes(std::span{pulled.body});

@@ -165,7 +165,8 @@ TEST_F(RetentionTest, AFullDiskRefusesSendsServesReadersAndGoesOnWhenSpaceReturn
     EXPECT_FALSE(answer.remark.empty());
     auto pull = pull_header("orders", 0, 0);
     pull.messages_max = 1;
-    EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull)), ElementsAre("before"));
+    const Sent pulled = ask(RequestCode::pull_message, pull);
+    EXPECT_THAT(bodies(pulled), ElementsAre("before")) << pulled.code << " " << pulled.remark;
 
     disk.set_free_bytes(~0ULL);
     for (int i = 0; i < 100 && answer.response() != ResponseCode::success; ++i) {

@@ -130,7 +130,9 @@ TEST_F(DispatchTest, CreatesATopicWithNoMoreQueuesThanTheSenderAsksFor) {
 TEST_F(DispatchTest, StampsTheRegionAndForRequestsTheCluster) {
     start();
     send("orders", 0, "plain", "TAGS\x01t");
-    send("orders", 0, "request", "REPLY_TO_CLIENT\x01" "c9\x02MSG_REGION\x01mine\x02");
+    send("orders", 0, "request",
+         "REPLY_TO_CLIENT\x01"
+         "c9\x02MSG_REGION\x01mine\x02");
     const Sent pulled = ask(RequestCode::pull_message, pull_header("orders", 0, 0));
     std::vector<std::string> found;
     std::span<const std::byte> rest = std::as_bytes(std::span{pulled.body});
@@ -190,7 +192,8 @@ TEST_F(DispatchTest, StoresWhatTheSenderSaidAndMintsAKeyWhereThereIsNone) {
     EXPECT_EQ(first.store_host, options.advertised);
     EXPECT_EQ(first.properties,
               "TAGS\x01paid\x02UNIQ_KEY\x01"
-              "0123\x02");
+              "0123\x02MSG_REGION\x01"
+              "DefaultRegion\x02");
     const auto second = remoting::decode_record(bytes.subspan(remoting::peek_record_size(bytes))).value();
     const remoting::PropertiesView properties{second.properties};
     EXPECT_EQ(properties.get("KEYS"), "k");

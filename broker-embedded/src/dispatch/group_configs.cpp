@@ -122,6 +122,15 @@ const GroupConfig* require_group(DispatchState& state, std::string_view name, Re
     return refusal.refused() ? nullptr : find_group_config(state, name);
 }
 
+const GroupConfig* group_to_read_with(DispatchState& state, std::string_view name, Refusal& refusal) {
+    const GroupConfig* config = require_group(state, name, refusal);
+    const bool not_stored =
+        refusal.code == ResponseCode::service_not_available && state.log.refusing() && group_name_fault(name).empty();
+    if (config != nullptr || !not_stored) return config;
+    refusal = {};
+    return &state.group_configs.defaults;
+}
+
 Refusal put_group_config(DispatchState& state, GroupConfig config) {
     std::map<std::string, std::string> changes = std::exchange(config.attributes, {});
     if (const GroupConfig* known = find_group_config(state, config.name); known != nullptr)

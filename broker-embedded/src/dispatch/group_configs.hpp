@@ -20,6 +20,7 @@ struct GroupConfigs {
     std::map<std::string, remoting::GroupConfig, std::less<>> groups;
     std::int64_t changes = 0;        ///< since the start
     std::int64_t changed_at_ms = 0;  ///< since 1970 UTC
+    const remoting::GroupConfig defaults = {};
 };
 
 /// Null when the group was never made.
@@ -27,6 +28,8 @@ struct GroupConfigs {
 /// The group's configuration; makes the group when it is missing and groups are made by themselves. Null with a refusal.
 /// Valid until the group changes.
 [[nodiscard]] const remoting::GroupConfig* require_group(DispatchState& state, std::string_view name, Refusal& refusal);
+/// As `require_group`, for reading: while the log takes nothing, a new group reads with the defaults and is made later.
+[[nodiscard]] const remoting::GroupConfig* group_to_read_with(DispatchState& state, std::string_view name, Refusal& refusal);
 /// Checks and stores a configuration, here and in the log.
 [[nodiscard]] Refusal put_group_config(DispatchState& state, remoting::GroupConfig config);
 /// Removes the group's configuration. A group that is missing is fine.

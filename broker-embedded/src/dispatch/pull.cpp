@@ -178,7 +178,7 @@ static void handle_pull(DispatchState& state, const Request& request) {
     if (!header) return state.refuse(request, ResponseCode::invalid_parameter, header.error().text());
     if (request.command.is_one_way()) return;
     Refusal refusal;
-    const remoting::GroupConfig* config = require_group(state, header->consumer_group, refusal);
+    const remoting::GroupConfig* config = group_to_read_with(state, header->consumer_group, refusal);
     if (config == nullptr) return state.refuse(request, refusal.code, refusal.remark);
     if (!config->consume_enabled)
         return state.refuse(request, ResponseCode::no_permission,

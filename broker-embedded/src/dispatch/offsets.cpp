@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include <hufu/core/mutant.hpp>
+
 #include "names.hpp"
 #include "state.hpp"
 
@@ -133,7 +135,8 @@ bool commit_position(DispatchState& state, std::string_view group, QueueHandle q
     if (offset < 0 || static_cast<std::uint64_t>(offset) > state.log.max_offset(queue)) return false;
     Position* position = find_position(state, group, queue);
     // What a consumer did before it knew that the group was moved is not where the group stands.
-    if (position != nullptr && position->reset != Position::Reset::none) return true;
+    if (position != nullptr && position->reset != Position::Reset::none && !mutant_active("commit_undoes_reset"))
+        return true;
     if (position == nullptr) {
         position = make_position(state, group, queue);
         if (position == nullptr) return false;
@@ -194,7 +197,8 @@ bool store_positions(DispatchState& state, SteadyTime now) {
     for (const auto& [group, queue] : state.changed_positions) {
         Position& position = state.positions.find(group)->second.find(queue)->second;
         std::string text = std::to_string(position.offset);
-        if (position.reset != Position::Reset::none) text.append(reset_mark);
+        if (position.reset != Position::Reset::none && !mutant_active("reset_forgotten_by_a_restart"))
+            text.append(reset_mark);
         const auto put = state.log.put_state(key_of(group, state.log.queue_name(queue)), text);
         if (!put) break;  // the disk is behind or full: the positions stay here and are tried again
         state.positions_ticket = *put;

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <limits>
 
+#include <hufu/core/mutant.hpp>
 #include <hufu/remoting/ids.hpp>
 #include <hufu/remoting/properties.hpp>
 
@@ -120,6 +121,10 @@ Refusal store_again(DispatchState& state, const Request& request) {
                               ? store_delayed(state, message, traits, delay_of_level(state.options, level, wall_ms(state)))
                               : store(state, queue, message, traits, StoreOptions{.has_body_crc = true});
     if (!appended) return refusal_of(appended.error());
+    if (mutant_active("send_back_answered_before_durable")) {
+        state.succeed(request);
+        return {};
+    }
     // Answered when it is durable: the consumer then commits an offset beyond the message.
     state.awaited.add(state, appended->ticket, remoting::record_size(message), queue,
                       [to = ReplyTo{request}](DispatchState& later, const Refusal& refused) {

@@ -175,6 +175,20 @@ TEST_F(FindTest, FindsDeadLettersAndDelayedMessages) {
     EXPECT_EQ(view(static_cast<std::int64_t>(hidden.log_offset)).response(), ResponseCode::system_error);
 }
 
+TEST_F(FindTest, DamageFoundWhileRunningIsAnAlarmAndNeverServed) {
+    start();
+    const Sent sent = send("orders", 0, "precious");
+    send("orders", 0, "next");
+    const std::int64_t id = remoting::OffsetMessageId::parse(sent.field("msgId"))->offset;
+    disk.damage(disk.names().front(), static_cast<std::uint64_t>(id) + 90);
+    EXPECT_THAT(dispatcher->take_alarms(), IsEmpty());
+    const Sent viewed = view(id);
+    EXPECT_EQ(viewed.response(), ResponseCode::system_error);
+    EXPECT_THAT(viewed.body, IsEmpty());
+    EXPECT_THAT(dispatcher->take_alarms(), ElementsAre("a stored message does not match its checksum; it is not served"));
+    EXPECT_THAT(bodies(ask(RequestCode::pull_message, pull_header("orders", 0, 0))), ElementsAre("next"));
+}
+
 TEST_F(FindTest, GivesSeveralLargeMessagesOnlyUpToALimit) {
     log_options.pending_bytes_max = 32U << 20U;
     start();

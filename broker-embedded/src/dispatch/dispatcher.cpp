@@ -116,7 +116,6 @@ Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& 
     load_group_configs(impl_->state);
     load_positions(impl_->state);
     impl_->state.timers.load(impl_->state);
-    for (const Damage& damage : log.damages()) impl_->state.alarm(damage.text);
 }
 
 Dispatcher::~Dispatcher() = default;
@@ -263,6 +262,11 @@ std::vector<std::string> Dispatcher::take_audit() { return impl_->state.access.t
 
 void Dispatcher::append_metrics(std::string& into) { write_metrics(impl_->state, into); }
 
-std::vector<std::string> Dispatcher::take_alarms() { return std::exchange(impl_->state.alarms, {}); }
+std::vector<std::string> Dispatcher::take_alarms() {
+    DispatchState& state = impl_->state;
+    for (const auto& damages = state.log.damages(); state.damages_told < damages.size(); ++state.damages_told)
+        state.alarm(damages[state.damages_told].text);
+    return std::exchange(state.alarms, {});
+}
 
 }  // namespace hufu::broker

@@ -282,6 +282,7 @@ public:
     std::vector<std::uint64_t> record_keys;
     std::vector<std::byte> read_bytes;  // scratch: the records being sent
     std::vector<std::string> alarms;
+    std::size_t damages_told = 0;  // of the log's
 
     Counter& messages_stored;
     Counter& bytes_stored;

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "broker_under_test.hpp"
+#include "judged_broker.hpp"
 #include "player.hpp"
 #include "report.hpp"
 

@@ -1,4 +1,4 @@
-#include "broker_under_test.hpp"
+#include "judged_broker.hpp"
 
 #include <filesystem>
 #include <fstream>

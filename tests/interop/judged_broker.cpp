@@ -33,6 +33,8 @@ private:
         RocketmqServerOptions made;
         made.directory = options.folder;
         made.heap_mb = 256;
+        // Each thread that stores keeps a buffer of 4 MiB; with less than this its timer threads die of it.
+        made.flags = {"-XX:MaxDirectMemorySize=512m"};
         made.settings = {std::string{"messageDelayLevel="} + delay_levels,
                          // Off by default.
                          "recallMessageEnable=true",

@@ -1,6 +1,7 @@
 #include "versus.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -123,6 +124,18 @@ Legs in_turn(const BrokerOptions& options, const std::function<Leg()>& ours, con
     return legs;
 }
 
+/// A process that stands still meanwhile: what a server does on its own would otherwise cost the other one's leg.
+class StoodStill {
+public:
+    explicit StoodStill(pid_t pid) : pid_{pid} { ::kill(pid_, SIGSTOP); }
+    ~StoodStill() { ::kill(pid_, SIGCONT); }
+    StoodStill(const StoodStill&) = delete;
+    StoodStill& operator=(const StoodStill&) = delete;
+
+private:
+    pid_t pid_;
+};
+
 Legs publish_in_turn(const BrokerOptions& options, const Side& other, const PublishCase& publish, BrokerOutcome& outcome) {
     const OurBroker broker{options};
     const Side ours = broker.side();
@@ -146,12 +159,16 @@ Legs publish_in_turn(const BrokerOptions& options, const Side& other, const Publ
     Legs legs = in_turn(
         options,
         [&] {
+            const StoodStill idle{other.pid};
             if (publish.group > 0) {
                 limits.push_back(probe_disk(options.folder, publish.group).value());
             }
             return run(ours, publish.ours, our_ledger);
         },
-        [&] { return run(other, publish.other, other_ledger); });
+        [&] {
+            const StoodStill idle{ours.pid};
+            return run(other, publish.other, other_ledger);
+        });
     legs.limits = std::move(limits);
     our_ledger.compare(ours, publish.ours.shape, outcome.lost, outcome.invented);
     other_ledger.compare(other, publish.other.shape, outcome.other_lost, outcome.other_invented);

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(sys.argv[1]).resolve()
 TEST_SOURCES = pathlib.Path(sys.argv[2])
 
 # folder -> what its sources may include as <hufu/NAME/…> beside its own. tests, bench and samples see everything below connect.
-ADAPTERS = {"sqlite", "postgres", "rocketmq"}
+ADAPTERS = {"sqlite", "postgres", "redis", "rocketmq"}
 ARROWS = {
     "core": set(),
     "outbox": {"core"},
@@ -22,6 +22,7 @@ ARROWS = {
     "broker-embedded": {"core", "remoting"},
     "adapters/sqlite": {"core", "outbox", "idempotency"},
     "adapters/postgres": {"core", "outbox", "idempotency"},
+    "adapters/redis": {"core", "idempotency"},
     "adapters/rocketmq": {"core", "remoting"},
     "connect": {"core", "outbox", "idempotency", "remoting", "broker"} | ADAPTERS,
     "cli": {"core", "outbox", "idempotency", "connect"} | ADAPTERS,
@@ -45,7 +46,7 @@ BANNED = [
 THIRD_PARTY = {
     "pqxx": "adapters/postgres", "libpq-fe.h": "adapters/postgres", "sqlite3.h": "adapters/sqlite",
     "boost/asio": None, "boost/beast": None, "boost/json": None, "nlohmann": None, "spdlog": None, "fmt": None,
-    "toml++": None, "CLI": None,
+    "toml++": None, "hiredis": None, "CLI": None,
 }
 
 problems = []

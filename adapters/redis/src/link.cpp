@@ -1,0 +1,192 @@
+#include "link.hpp"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "errors.hpp"
+
+namespace hufu::redis {
+namespace {
+
+timeval time_value(std::chrono::milliseconds duration) {
+    const auto us = std::chrono::microseconds{duration}.count();
+    return {.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
+}
+
+Reply reply_of(const redisReply& from) {
+    Reply reply;
+    switch (from.type) {
+        case REDIS_REPLY_INTEGER:
+            reply.kind = Reply::Kind::integer;
+            reply.integer = from.integer;
+            break;
+        case REDIS_REPLY_STRING:
+        case REDIS_REPLY_STATUS:
+        case REDIS_REPLY_ERROR:  // inside an array; a script's table of errors
+            reply.kind = Reply::Kind::text;
+            reply.text.assign(from.str, from.len);
+            break;
+        case REDIS_REPLY_ARRAY:
+            reply.kind = Reply::Kind::array;
+            for (std::size_t i = 0; i < from.elements; ++i) reply.items.push_back(reply_of(*from.element[i]));
+            break;
+        default: break;
+    }
+    return reply;
+}
+
+/// "redis_version:7.0.15" in what INFO says.
+int version_in(const std::string& info) {
+    constexpr std::string_view field = "redis_version:";
+    const auto begin = info.find(field);
+    if (begin == std::string::npos) return 0;
+    int major = 0;
+    int minor = 0;
+    const char* const end = info.data() + info.size();
+    const auto first = std::from_chars(info.data() + begin + field.size(), end, major);
+    if (first.ptr == end || *first.ptr != '.') return 0;
+    std::from_chars(first.ptr + 1, end, minor);
+    return major * 100 + std::min(minor, 99);
+}
+
+}  // namespace
+
+void Link::Freed::operator()(redisContext* context) const noexcept { redisFree(context); }
+
+Link::Link(std::unique_ptr<redisContext, Freed> context, std::string name, std::size_t reply_bytes_max, Clock& clock)
+    : context_{std::move(context)}, name_{std::move(name)}, reply_bytes_max_{reply_bytes_max}, clock_{clock} {}
+
+Link::~Link() = default;
+
+Error Link::lost(std::string_view why) const {
+    return Error{ErrorCode::unavailable, Disposition::in_doubt,
+                 "connection to " + name_ + " is lost: " + std::string{why} + "; what was sent may have happened"};
+}
+
+Result<std::unique_ptr<Link>> Link::open(const Address& address, const ClientOptions& options, Clock& clock) {
+    const SteadyTime until = clock.steady_now() + options.connect_timeout;
+    const timeval timeout = time_value(options.connect_timeout);
+    std::unique_ptr<redisContext, Freed> context{address.socket.empty()
+                                                     ? redisConnectWithTimeout(address.host.c_str(), address.port, timeout)
+                                                     : redisConnectUnixWithTimeout(address.socket.c_str(), timeout)};
+    if (context == nullptr || context->err != 0) {
+        return Error{ErrorCode::unavailable, Disposition::retry,
+                     "cannot connect to " + address.name() + ": " + (context ? context->errstr : "out of memory") +
+                         "; is Redis running there?"};
+    }
+    const int flags = ::fcntl(context->fd, F_GETFL);
+    ::fcntl(context->fd, F_SETFL, flags | O_NONBLOCK);
+    std::unique_ptr<Link> link{new Link{std::move(context), address.name(), options.reply_bytes_max, clock}};
+    if (const auto greeted = link->greet(address, until); !greeted) {
+        const Error& error = greeted.error();
+        // Nothing of the caller's was sent yet.
+        if (error.disposition() != Disposition::in_doubt) return error;
+        return Error{error.code(), Disposition::retry, "cannot log in to " + address.name() + ": " + error.text()};
+    }
+    return link;
+}
+
+Result<void> Link::greet(const Address& address, SteadyTime until) {
+    if (!address.password.empty()) {
+        const auto in = address.user.empty() ? ask(Command{"AUTH", address.password}, until)
+                                             : ask(Command{"AUTH", address.user, address.password}, until);
+        if (!in) return in.error();
+    }
+    if (address.database != 0) {
+        const auto chosen = ask(Command{"SELECT", address.database}, until);
+        if (!chosen) return chosen.error();
+    }
+    const auto info = ask(Command{"INFO", "server"}, until);
+    if (info) {
+        version_ = version_in(info->text);
+    } else if (info.error().text().find("NOPERM") == std::string::npos) {
+        return info.error();
+    }  // a user without the right to INFO may still have all that is needed
+    return {};
+}
+
+Result<Reply> Link::ask(const Command& command, SteadyTime until) {
+    std::string_view rest = command.bytes();
+    for (;;) {
+        if (!rest.empty()) {
+            const auto written = write_some(rest);
+            if (!written) return written.error();
+            rest.remove_prefix(*written);
+        }
+        const auto ready = wait(!rest.empty(), until);
+        if (!ready) return ready.error();
+        if (!*ready) return Error{ErrorCode::timeout, Disposition::in_doubt, name_ + " does not answer in time"};
+        if (const auto read = read_some(); !read) return read.error();
+        auto answer = next_answer();
+        if (!answer) return answer.error();
+        if (*answer) return std::move(**answer).taken();
+    }
+}
+
+Result<std::size_t> Link::write_some(std::string_view bytes) {
+    const auto sent = ::send(context_->fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return static_cast<std::size_t>(sent);
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return std::size_t{0};
+    return lost(std::strerror(errno));
+}
+
+Result<bool> Link::wait(bool to_write, SteadyTime until) {
+    for (;;) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.steady_now()).count();
+        if (left <= 0) return false;
+        pollfd place{.fd = context_->fd, .events = static_cast<short>(to_write ? POLLIN | POLLOUT : POLLIN), .revents = 0};
+        const int ready = ::poll(&place, 1, static_cast<int>(std::min<std::int64_t>(left, 60'000)));
+        if (ready > 0) return true;
+        if (ready < 0 && errno != EINTR) return lost(std::strerror(errno));
+    }
+}
+
+Result<void> Link::read_some() {
+    std::array<char, 16 * 1024> bytes;
+    const auto got = ::recv(context_->fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got == 0) return lost("the server has closed it");
+    if (got < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
+        return lost(std::strerror(errno));
+    }
+    if (context_->reader->len - context_->reader->pos + static_cast<std::size_t>(got) > reply_bytes_max_) {
+        return Error{ErrorCode::too_large, Disposition::in_doubt,
+                     name_ + " sends a reply of more than " + std::to_string(reply_bytes_max_) +
+                         " bytes: ask for less at once, or raise reply_bytes_max"};
+    }
+    if (redisReaderFeed(context_->reader, bytes.data(), static_cast<std::size_t>(got)) != REDIS_OK) {
+        return lost(context_->reader->errstr);
+    }
+    return {};
+}
+
+Result<std::optional<Answer>> Link::next_answer() {
+    void* raw = nullptr;
+    if (redisReaderGetReply(context_->reader, &raw) != REDIS_OK) {
+        return Error{ErrorCode::protocol, Disposition::in_doubt,
+                     name_ + " does not speak Redis' protocol: " + context_->reader->errstr};
+    }
+    if (raw == nullptr) return std::optional<Answer>{};
+    const std::unique_ptr<redisReply, void (*)(void*)> reply{static_cast<redisReply*>(raw), freeReplyObject};
+    if (reply->type == REDIS_REPLY_ERROR) {
+        return std::optional{Answer{.error = server_error({reply->str, reply->len}, name_)}};
+    }
+    return std::optional{Answer{.reply = reply_of(*reply)}};
+}
+
+bool Link::closed() const noexcept {
+    char byte = 0;
+    const auto got = ::recv(context_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+}  // namespace hufu::redis

@@ -18,15 +18,16 @@ ARROWS = {
     "core": set(),
     "outbox": {"core"},
     "idempotency": {"core"},
+    "txmsg": {"core"},
     "remoting": {"core"},
     "broker-embedded": {"core", "remoting"},
-    "adapters/sqlite": {"core", "outbox", "idempotency"},
-    "adapters/postgres": {"core", "outbox", "idempotency"},
+    "adapters/sqlite": {"core", "outbox", "idempotency", "txmsg"},
+    "adapters/postgres": {"core", "outbox", "idempotency", "txmsg"},
     "adapters/redis": {"core", "idempotency"},
-    "adapters/rocketmq": {"core", "remoting"},
-    "connect": {"core", "outbox", "idempotency", "remoting", "broker"} | ADAPTERS,
-    "cli": {"core", "outbox", "idempotency", "connect"} | ADAPTERS,
-    "samples/order-service": {"core", "outbox", "idempotency", "connect"} | ADAPTERS,
+    "adapters/rocketmq": {"core", "remoting", "txmsg"},
+    "connect": {"core", "outbox", "idempotency", "txmsg", "remoting", "broker"} | ADAPTERS,
+    "cli": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
+    "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
 }
 MODULE_OF_FOLDER = {"broker-embedded": "broker"}
 TESTING = {"testing", "test_support"}

@@ -64,7 +64,7 @@ struct EndOutcome {
     };
     State state = State::unknown;
     bool decided_before = false;  ///< an earlier END, check or person had decided the same
-    Error error = {};             ///< meaningful for `unknown`, `parked` and `refused`
+    Error error = {};             ///< for `unknown`, `parked` and `refused`; `retry`: END may be said once more
 };
 
 /// The broker's question: what became of this transaction?

@@ -4,6 +4,7 @@
 
 #include <hufu/core/assert.hpp>
 #include <hufu/remoting/bodies.hpp>
+#include <hufu/remoting/transaction_bodies.hpp>
 
 namespace {
 
@@ -26,5 +27,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     round<ConsumerList>(json);
     round<LockRequest>(json);
     round<LockResponse>(json);
+    round<TransactionFilter>(json);
+    round<TransactionCommand>(json);
+    round<TransactionData>(json);
+    round<TransactionList>(json);
     return 0;
 }

@@ -77,6 +77,7 @@ std::string_view to_string(RequestCode code) noexcept {
         case RequestCode::get_name_server_config: return "GET_NAMESRV_CONFIG";
         case RequestCode::send_batch_message: return "SEND_BATCH_MESSAGE";
         case RequestCode::query_consume_queue: return "QUERY_CONSUME_QUEUE";
+        case RequestCode::resume_check_half_message: return "RESUME_CHECK_HALF_MESSAGE";
         case RequestCode::send_reply_message: return "SEND_REPLY_MESSAGE";
         case RequestCode::send_reply_message_v2: return "SEND_REPLY_MESSAGE_V2";
         case RequestCode::push_reply_message_to_client: return "PUSH_REPLY_MESSAGE_TO_CLIENT";
@@ -89,6 +90,10 @@ std::string_view to_string(RequestCode code) noexcept {
         case RequestCode::get_subscription_group_config: return "GET_SUBSCRIPTIONGROUP_CONFIG";
         case RequestCode::lite_pull_message: return "LITE_PULL_MESSAGE";
         case RequestCode::recall_message: return "RECALL_MESSAGE";
+        case RequestCode::list_transactions: return "HUFU_LIST_TRANSACTIONS";
+        case RequestCode::show_transaction: return "HUFU_SHOW_TRANSACTION";
+        case RequestCode::decide_transaction: return "HUFU_DECIDE_TRANSACTION";
+        case RequestCode::resume_transaction: return "HUFU_RESUME_TRANSACTION";
     }
     return "unknown";
 }

@@ -80,6 +80,7 @@ enum class RequestCode : std::int32_t {
     get_name_server_config = 319,
     send_batch_message = 320,
     query_consume_queue = 321,
+    resume_check_half_message = 323,
     send_reply_message = 324,            ///< field names in full
     send_reply_message_v2 = 325,         ///< field names of one letter
     push_reply_message_to_client = 326,  ///< broker to client
@@ -92,6 +93,12 @@ enum class RequestCode : std::int32_t {
     get_subscription_group_config = 352,
     lite_pull_message = 361,
     recall_message = 370,  ///< cancels a timer message
+    // Hufu's own, beyond every number RocketMQ uses and within the 16 bits of the binary header. JSON bodies:
+    // transaction_bodies.hpp.
+    list_transactions = 29'001,
+    show_transaction = 29'002,
+    decide_transaction = 29'003,  ///< an operator's verdict
+    resume_transaction = 29'004,  ///< a parked one is checked again
 };
 
 /// What a response says. Values off the wire may be any number.
@@ -144,6 +151,10 @@ namespace sys_flag {
 inline constexpr std::int32_t compressed = 1;
 inline constexpr std::int32_t multi_tags = 2;
 inline constexpr std::int32_t transaction_mask = 12;
+inline constexpr std::int32_t transaction_none = 0;  ///< in END_TRANSACTION: not known
+inline constexpr std::int32_t transaction_prepared = 4;
+inline constexpr std::int32_t transaction_commit = 8;
+inline constexpr std::int32_t transaction_rollback = 12;
 inline constexpr std::int32_t born_host_v6 = 16;
 inline constexpr std::int32_t store_host_v6 = 32;
 }  // namespace sys_flag

@@ -485,7 +485,7 @@ TEST_F(LogTest, DropsOldSegmentsAndForgetsTheirFiles) {
 TEST_F(LogTest, RefusesANewerFormat) {
     { auto log = open(); }
     disk.kill();
-    disk.damage("00000000000000000000.log", offsetof(GroupHeader, version), 0x02);
+    disk.damage("00000000000000000000.log", offsetof(GroupHeader, version), 0x01);
     const auto log = Log::open(disk.directory(), options, clock);
     ASSERT_FALSE(log);
     EXPECT_EQ(log.error().code(), ErrorCode::wrong_version);

@@ -188,6 +188,28 @@ Result<std::uint64_t> Log::Impl::append_system(RecordKind kind, std::string_view
     return last_ticket;
 }
 
+Result<void> Log::Impl::make_room_in(QueueHandle handle, std::uint64_t bytes) {
+    const auto& queue = queues[handle.value];
+    return queue.announced ? make_room(bytes, 1) : make_room(bytes + name_bytes(queue), 2);
+}
+
+void Log::Impl::announce(QueueHandle handle) {
+    auto& queue = queues[handle.value];
+    if (queue.announced) return;
+    const auto name = encode_queue(queue.queue_id, queue.topic);
+    const auto part = bytes_of(name);
+    std::uint64_t log_offset = 0;
+    finish_record(add_record(RecordKind::queue, handle.value, 0, {&part, 1}, log_offset));
+    queue.announced = true;
+    --unannounced;
+    unannounced_bytes -= name_bytes(queue);
+}
+
+Appended Log::Impl::next_place(QueueHandle handle) {
+    last_stored_ms = std::max(last_stored_ms, now_ms(clock));
+    return {.ticket = 0, .queue_offset = queues[handle.value].next, .log_offset = 0, .stored_at_ms = last_stored_ms};
+}
+
 Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::span<const std::span<const std::byte>> parts,
                              std::span<const std::uint64_t> keys) {
     auto& log = *impl_;
@@ -199,24 +221,13 @@ Result<Appended> Log::append(QueueHandle handle, std::int64_t tags_code, std::sp
                      "a record of " + std::to_string(size) + " bytes is outside of the log's limits, " +
                          std::to_string(log_record::bytes_min) + " to " + std::to_string(log.options.record_bytes_max)};
     }
+    if (auto room = log.make_room_in(handle, size); !room) return room.error();
+    log.announce(handle);
     auto& queue = log.queues[handle.value];
-    // The queue's name goes first, in the same group, where the log does not hold it yet.
-    const auto for_name = queue.announced ? 0 : name_bytes(queue);
-    if (auto room = log.make_room(size + for_name, queue.announced ? 1 : 2); !room) return room.error();
-    Appended appended;
-    if (!queue.announced) {
-        const auto name = encode_queue(queue.queue_id, queue.topic);
-        const auto part = bytes_of(name);
-        log.finish_record(log.add_record(RecordKind::queue, handle.value, 0, {&part, 1}, appended.log_offset));
-        queue.announced = true;
-        --log.unannounced;
-        log.unannounced_bytes -= for_name;
-    }
+    auto appended = log.next_place(handle);
     const auto record = log.add_record(RecordKind::message, handle.value, tags_code, parts, appended.log_offset);
-    log.last_stored_ms = std::max(log.last_stored_ms, now_ms(log.clock));
     appended.ticket = log.last_ticket;
-    appended.queue_offset = queue.next++;
-    appended.stored_at_ms = log.last_stored_ms;
+    ++queue.next;
     log_record::store_u64(record.data() + log_record::queue_offset_at, appended.queue_offset);
     log_record::store_u64(record.data() + log_record::log_offset_at, appended.log_offset);
     log_record::store_u64(record.data() + log_record::store_timestamp_at(record), appended.stored_at_ms);
@@ -288,7 +299,7 @@ Outcome Log::completed(LogGroup* group) {
         log.pending_bytes -= done->bytes();
         log.durable = done->end();
         for (const auto& entry : done->table) {
-            if (entry.kind == static_cast<std::uint32_t>(RecordKind::message)) ++log.queues[entry.queue].durable_next;
+            if (takes_offset(entry.kind)) ++log.queues[entry.queue].durable_next;
         }
         if (done->snapshot) log.active.established = true;
         if (log.dropping_waits && log.dropping_ticket <= done->last_ticket) {

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include <hufu/broker/log_record.hpp>
-
-#include "log/scan.hpp"
+#include "log/links.hpp"
 
 namespace hufu::broker {
 namespace {
@@ -51,15 +49,16 @@ Result<SegmentKeys> KeysChore::rebuild() {
     std::vector<std::uint64_t> of_record;
     const auto visit = [&](const GroupHeader& group, const ScannedRecord& record) {
         keys.add_mark(group.log_offset - segment_.base);
-        if (record.entry.kind != static_cast<std::uint32_t>(RecordKind::message) || !record.intact ||
-            record.bytes.size() < log_record::bytes_min)
-            return;
+        if (!record.intact) return;
+        const auto queued = queued_record(record, segment_.base);
+        if (!queued) return;
         of_record.clear();
-        keys_of_(record.bytes, of_record);
-        const auto stored_ms = log_record::load_u64(record.bytes.data() + log_record::store_timestamp_at(record.bytes));
+        if (queued->entry.is_message())
+            keys_of_(record.bytes, of_record);
+        else
+            append_keys(queued->keys, of_record);
         for (const auto key : of_record)
-            keys.entries.push_back({key, static_cast<std::uint32_t>(record.log_offset - segment_.base),
-                                    static_cast<std::uint32_t>(stored_ms / 1000)});
+            keys.entries.push_back({key, queued->entry.position, static_cast<std::uint32_t>(queued->stored_at_ms / 1000)});
     };
     auto file = directory_.open(segment_name(segment_.base), OpenMode::read_only);
     if (!file) return file.error();

@@ -26,7 +26,11 @@ namespace hufu::broker {
 inline constexpr std::uint64_t sector_bytes = 512;
 inline constexpr std::uint32_t group_magic = 0x474C4648U;  // "HFLG"
 inline constexpr std::uint32_t index_magic = 0x58494648U;  // "HFIX"
-inline constexpr std::uint32_t format_version = 1;
+/// What is written. Version 1 had no links and no marks, and is read as well.
+inline constexpr std::uint32_t format_version = 2;
+[[nodiscard]] constexpr bool is_readable_version(std::uint32_t version) noexcept {
+    return version >= 1 && version <= format_version;
+}
 
 struct GroupHeader {
     std::uint32_t magic = group_magic;
@@ -50,7 +54,15 @@ enum class RecordKind : std::uint32_t {
     snapshot = 5,     ///< see Snapshot
     epoch = 6,        ///< nothing; begins an epoch
     start = 7,        ///< u64: log offset of the first segment that is kept
+    link = 8,         ///< see links.hpp: a message that stands further up, once more, in another queue
+    mark = 9,         ///< see links.hpp: a few bytes with a place in a queue
 };
+
+/// Whether the record takes an offset of its queue.
+[[nodiscard]] constexpr bool takes_offset(std::uint32_t kind) noexcept {
+    return kind == static_cast<std::uint32_t>(RecordKind::message) || kind == static_cast<std::uint32_t>(RecordKind::link) ||
+           kind == static_cast<std::uint32_t>(RecordKind::mark);
+}
 
 struct TableEntry {
     std::uint32_t size = 0;
@@ -61,15 +73,29 @@ struct TableEntry {
 };
 static_assert(sizeof(TableEntry) == 24);
 
-/// Where one message stands. `size` 0: known to be lost to damage.
+/// Set in `IndexEntry::size`: `position` is the link's own, size and CRC are those of the message it leads to.
+inline constexpr std::uint32_t link_bit = 1U << 31U;
+/// Set in `IndexEntry::size`: a mark, no message.
+inline constexpr std::uint32_t mark_bit = 1U << 30U;
+/// No record may be so large.
+inline constexpr std::uint32_t record_bytes_limit = mark_bit;
+
+/// Where one record of a queue stands. `size` 0: known to be lost to damage.
 struct IndexEntry {
     std::uint32_t position = 0;  ///< from the segment's first byte
-    std::uint32_t size = 0;
-    std::uint32_t crc = 0;    ///< of the record
-    std::uint32_t check = 0;  ///< in files: CRC-32C of the other fields
+    std::uint32_t size = 0;      ///< with `link_bit` or `mark_bit`
+    std::uint32_t crc = 0;       ///< of the record
+    std::uint32_t check = 0;     ///< in files: CRC-32C of the other fields
     std::int64_t tags_code = 0;
+
+    [[nodiscard]] bool is_message() const noexcept { return size < record_bytes_limit; }
+    [[nodiscard]] bool is_link() const noexcept { return (size & link_bit) != 0; }
+    [[nodiscard]] bool is_mark() const noexcept { return (size & mark_bit) != 0; }
+    [[nodiscard]] std::uint32_t bytes() const noexcept { return size & (record_bytes_limit - 1); }
 };
 static_assert(sizeof(IndexEntry) == 24);
+
+inline constexpr std::uint64_t no_target = ~0ULL;
 
 struct IndexHeader {
     std::uint32_t magic = index_magic;
@@ -80,8 +106,10 @@ struct IndexHeader {
     std::uint64_t end = 0;
     std::uint64_t newest_ms = 0;
     std::uint64_t entries = 0;
+    std::uint64_t oldest_target = no_target;  ///< lowest log offset that a link of the segment leads to; not in version 1
 };
-static_assert(sizeof(IndexHeader) == 48);
+static_assert(sizeof(IndexHeader) == 56);
+inline constexpr std::uint64_t index_header_bytes_1 = 48;  ///< of version 1
 
 struct IndexRun {
     std::uint32_t queue = 0;

@@ -16,6 +16,7 @@
 #include "log/group.hpp"
 #include "log/index.hpp"
 #include "log/keys.hpp"
+#include "log/links.hpp"
 #include "log/scan.hpp"
 
 namespace hufu::broker {
@@ -25,6 +26,7 @@ struct SealedSegment {
     std::uint64_t base = 0;
     std::uint64_t end = 0;
     std::uint64_t newest_ms = 0;
+    std::uint64_t oldest_target = no_target;  ///< lowest log offset that one of its links leads to
     std::shared_ptr<File> data;               ///< opened when first read
     std::unique_ptr<File> index;              ///< opened when first read
     std::shared_ptr<SealedIndex> memory;      ///< set until the index file is written
@@ -75,6 +77,7 @@ struct ActiveSegment {
     bool established = false;  ///< its snapshot is durable, so a recovery would find it
     std::shared_ptr<SyncGate> gate = std::make_shared<SyncGate>();
     SegmentKeys keys = {};
+    std::uint64_t oldest_target = no_target;  ///< lowest log offset that one of its links leads to
     [[nodiscard]] std::uint64_t limit() const noexcept { return base + capacity; }
 };
 
@@ -93,6 +96,7 @@ struct Log::Impl {
     Result<bool> replay_newest(const std::vector<std::uint64_t>& bases);
     void restore(const Snapshot& snapshot);
     void apply(const ScannedRecord& record);
+    void apply_queued(const ScannedRecord& record);
     Result<void> load_sealed(const std::vector<std::uint64_t>& bases);
     Result<void> remove_strangers(const std::vector<std::string>& names);
     Result<void> begin_epoch();
@@ -103,6 +107,12 @@ struct Log::Impl {
 
     // append.cpp
     Result<void> make_room(std::uint64_t bytes, std::uint64_t records);
+    /// Room for one record of the queue, and for the queue's name where the log does not hold it yet.
+    Result<void> make_room_in(QueueHandle handle, std::uint64_t bytes);
+    /// Puts the queue's name first, in the same group, where the log does not hold it yet; room was made.
+    void announce(QueueHandle handle);
+    /// Offset and time of the queue's next record.
+    Appended next_place(QueueHandle handle);
     /// Copies a record into the open group; room was made. Returns its bytes; `finish_record` sums them.
     std::span<std::byte> add_record(RecordKind kind, std::uint32_t queue, std::int64_t tags_code,
                                     std::span<const std::span<const std::byte>> parts, std::uint64_t& log_offset);
@@ -113,6 +123,13 @@ struct Log::Impl {
     void recycle(std::unique_ptr<LogGroup> group);
     [[nodiscard]] bool open_fits(std::uint64_t bytes, std::uint64_t records) const noexcept;
     std::byte* chunk_space(std::size_t bytes);
+
+    // link_append.cpp
+    /// What the index has at `target`, if that is a message.
+    Result<IndexEntry> target_entry(const LinkTarget& target);
+    Appended append_small(RecordKind kind, QueueHandle handle, const Appended& place,
+                          std::span<const std::span<const std::byte>> parts, IndexEntry entry,
+                          std::span<const std::uint64_t> keys);
 
     // segments.cpp
     /// Room for a group of `group_size` bytes behind its snapshot.
@@ -132,8 +149,17 @@ struct Log::Impl {
     void lose_keys(SealedSegment& segment, const Error& error);
     std::unique_ptr<LogChore> take_key_chore();
     void finish_key_chore(KeysChore& chore);
-    Result<QueueHandle> read_in_group(const File& file, const SegmentSpan& segment, std::uint64_t from,
-                                      std::uint64_t log_offset, std::vector<std::byte>& out);
+    /// The segment that `log_offset` is in; nothing when it is in none that is kept. A null segment: the active one.
+    std::optional<SealedSegment*> segment_of(std::uint64_t log_offset);
+    /// Where a group begins from which one can walk to `position` of the segment.
+    std::uint32_t group_below(SealedSegment* segment, std::uint64_t position);
+    struct Listed {
+        TableEntry entry;
+        SealedSegment* segment = nullptr;
+    };
+    /// What the table of its group says of the record that begins at `log_offset`.
+    Result<Listed> find_listed(std::uint64_t log_offset);
+    Result<void> read_listed(const Listed& listed, std::uint64_t log_offset, std::vector<std::byte>& out);
 
     // reading.cpp
     struct Located {
@@ -149,9 +175,23 @@ struct Log::Impl {
     void note_opened(SealedSegment* segment);
     Result<void> rebuild_index(SealedSegment& segment);
     Result<std::uint64_t> read_stored_at(QueueHandle queue, std::uint64_t offset);
+    [[nodiscard]] std::uint64_t base_of_segment(const SealedSegment* segment) const noexcept {
+        return segment != nullptr ? segment->base : active.base;
+    }
     void report_damage(std::uint64_t log_offset, std::uint64_t bytes, std::string text);
     std::size_t read_records(const Located& located, std::span<const std::uint32_t> picked, std::uint64_t bytes,
                              const ReadFilter& filter, std::vector<std::byte>& out, std::uint32_t& damaged);
+
+    // link_reading.cpp
+    enum class Followed : std::uint8_t { served, damaged, expired };
+    /// Appends the message that the link leads to, as readers of the link's queue get it.
+    Followed follow(const LinkHead& link, std::vector<std::byte>& out);
+    Followed follow(SealedSegment* segment, const IndexEntry& entry, std::vector<std::byte>& out);
+    /// One link's part in a `read`.
+    void read_link(SealedSegment* segment, const IndexEntry& entry, const ReadFilter& filter, std::vector<std::byte>& out,
+                   ReadResult& result);
+    std::optional<LinkHead> read_link_head(SealedSegment* segment, const IndexEntry& entry);
+    std::optional<std::uint64_t> small_stored_at(SealedSegment* segment, const IndexEntry& entry);
 
     Directory& directory;
     const LogOptions options;
@@ -166,6 +206,7 @@ struct Log::Impl {
     std::map<std::string, std::string, std::less<>> state;
     std::uint64_t state_bytes = 0;
 
+    bool of_older_version = false;  ///< the segment that was replayed; nothing is appended to it
     std::uint64_t epoch = 0;
     std::uint64_t last_ticket = 0;
     std::uint64_t last_stored_ms = 0;

@@ -8,8 +8,12 @@
 namespace hufu::broker {
 namespace {
 
+std::uint64_t header_bytes(const IndexHeader& header) noexcept {
+    return header.version == 1 ? index_header_bytes_1 : sizeof header;
+}
+
 std::uint32_t directory_crc(const IndexHeader& header, std::span<const IndexRun> runs) {
-    const auto all = std::as_bytes(std::span{&header, 1});
+    const auto all = std::as_bytes(std::span{&header, 1}).first(header_bytes(header));
     return crc32c(crc32c(0, all.subspan(offsetof(IndexHeader, version))), std::as_bytes(runs));
 }
 
@@ -18,6 +22,7 @@ Result<void> write_file(File& file, const SealedIndex& index) {
     header.base = index.base;
     header.end = index.end;
     header.newest_ms = index.newest_ms;
+    header.oldest_target = index.oldest_target;
     header.runs = static_cast<std::uint32_t>(index.queues.size());
     std::vector<IndexRun> runs;
     runs.reserve(index.queues.size());
@@ -73,16 +78,17 @@ Result<IndexDirectory> read_index_directory(const File& file, std::uint64_t base
     const auto name = index_name(base);
     auto count = file.read_at(0, std::as_writable_bytes(std::span{&directory.header, 1}));
     if (!count) return count.error();
-    const auto& header = directory.header;
-    if (*count != sizeof header || header.magic != index_magic || header.version != format_version || header.base != base ||
-        header.end != end || header.runs > (1U << 24U)) {
+    auto& header = directory.header;
+    if (*count < index_header_bytes_1 || header.magic != index_magic || !is_readable_version(header.version) ||
+        *count < header_bytes(header) || header.base != base || header.end != end || header.runs > (1U << 24U)) {
         return corrupt_error("index \"" + name +
                              "\" has a header that does not fit its segment; it is rebuilt from the log");
     }
     directory.runs.resize(header.runs);
     const auto runs = std::as_writable_bytes(std::span{directory.runs});
-    count = file.read_at(sizeof header, runs);
+    count = file.read_at(header_bytes(header), runs);
     if (!count) return count.error();
+    if (header.version == 1) header.oldest_target = no_target;
     if (*count != runs.size() || header.crc != directory_crc(header, directory.runs)) {
         return corrupt_error("index \"" + name + "\" does not match its checksum; it is rebuilt from the log");
     }

@@ -19,6 +19,7 @@ struct SealedIndex {
     std::uint64_t base = 0;
     std::uint64_t end = 0;
     std::uint64_t newest_ms = 0;
+    std::uint64_t oldest_target = no_target;
     std::vector<QueueEntries> queues;
 };
 

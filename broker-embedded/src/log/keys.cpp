@@ -133,7 +133,7 @@ Result<std::unique_ptr<KeyFile>> KeyFile::open(Directory& directory, const Segme
     auto count = (*file)->read_at(0, std::as_writable_bytes(std::span{&header, 1}));
     if (!count) return count.error();
     constexpr std::uint64_t positions_max = 1ULL << 32U;
-    if (*count != sizeof header || header.magic != keys_magic || header.version != format_version ||
+    if (*count != sizeof header || header.magic != keys_magic || !is_readable_version(header.version) ||
         header.base != segment.base || header.end != segment.end || header.marks > positions_max / mark_distance + 1 ||
         header.entries > positions_max)
         return corrupt_error("key index \"" + name +

@@ -34,6 +34,7 @@ Result<void> settle(Log& log) {
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::open(Directory& directory, const LogOptions& options, Clock& clock) {
+    HUFU_ASSERT(options.record_bytes_max < record_bytes_limit);
     auto lock = directory.lock();
     if (!lock) {
         if (lock.error().code() == ErrorCode::busy) {

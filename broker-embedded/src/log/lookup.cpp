@@ -1,6 +1,5 @@
 // Finding a record by its key or by its place in the log.
 #include <algorithm>
-#include <cstring>
 
 #include <hufu/broker/log_record.hpp>
 #include <hufu/core/mutant.hpp>
@@ -124,37 +123,35 @@ KeyHits Log::find_key(const KeyQuery& query) {
 // By place. What a record says of itself is no proof that it is one: a body may hold the image of a record, at the very
 // offset it claims. So the way leads from a group that is known, over groups that verify, to the table that names it.
 
-Result<QueueHandle> Log::read_at(std::uint64_t log_offset, std::vector<std::byte>& out) {
-    auto& log = *impl_;
-    if (log_offset >= log.durable) return nothing_at(log_offset);
-    if (log_offset >= log.active.base) {
-        if (!log.active.file) return nothing_at(log_offset);
-        const auto from = mark_below(log.active.keys.marks, log_offset - log.active.base);
-        return log.read_in_group(*log.active.file, {log.active.base, log.durable}, from, log_offset, out);
-    }
-    const auto after = std::upper_bound(log.sealed.begin(), log.sealed.end(), log_offset,
+std::optional<SealedSegment*> Log::Impl::segment_of(std::uint64_t log_offset) {
+    if (log_offset >= durable) return std::nullopt;
+    if (log_offset >= active.base) return active.file ? std::optional<SealedSegment*>{nullptr} : std::nullopt;
+    const auto after = std::upper_bound(sealed.begin(), sealed.end(), log_offset,
                                         [](std::uint64_t value, const auto& segment) { return value < segment->base; });
-    if (after == log.sealed.begin() || log_offset >= (*(after - 1))->end) return nothing_at(log_offset);
-    auto& segment = **(after - 1);
-    std::uint32_t from = 0;
-    if (segment.key_memory) {
-        from = mark_below(segment.key_memory->marks, log_offset - segment.base);
-    } else if (!segment.keys_missing) {
-        if (auto file = log.key_file(segment); file)
-            from = mark_below((*file)->marks(), log_offset - segment.base);
-        else
-            log.lose_keys(segment, file.error());
-    }
-    auto file = log.data_file(&segment);
-    if (!file) return file.error();
-    return log.read_in_group(**file, {segment.base, segment.end}, from, log_offset, out);
+    if (after == sealed.begin() || log_offset >= (*(after - 1))->end) return std::nullopt;
+    return (after - 1)->get();
 }
 
-Result<QueueHandle> Log::Impl::read_in_group(const File& file, const SegmentSpan& segment, std::uint64_t from,
-                                             std::uint64_t log_offset, std::vector<std::byte>& out) {
+std::uint32_t Log::Impl::group_below(SealedSegment* segment, std::uint64_t position) {
+    if (segment == nullptr) return mark_below(active.keys.marks, position);
+    if (segment->key_memory) return mark_below(segment->key_memory->marks, position);
+    if (segment->keys_missing) return 0;
+    auto file = key_file(*segment);
+    if (file) return mark_below((*file)->marks(), position);
+    lose_keys(*segment, file.error());
+    return 0;
+}
+
+Result<Log::Impl::Listed> Log::Impl::find_listed(std::uint64_t log_offset) {
+    const auto holder = segment_of(log_offset);
+    if (!holder) return nothing_at(log_offset);
+    const SegmentSpan span{base_of_segment(*holder), *holder != nullptr ? (*holder)->end : durable};
+    const auto from = group_below(*holder, log_offset - span.base);
+    auto file = data_file(*holder);
+    if (!file) return file.error();
     GroupListing table;
-    for (auto at = segment.base + from; at + sizeof(GroupHeader) <= log_offset;) {
-        auto read = read_group_table(file, segment, at, table);
+    for (auto at = span.base + from; at + sizeof(GroupHeader) <= log_offset;) {
+        auto read = read_group_table(**file, span, at, table);
         if (!read) return read.error();
         if (!*read) {
             at += sector_bytes;  // damage; the next group begins on a sector
@@ -167,24 +164,60 @@ Result<QueueHandle> Log::Impl::read_in_group(const File& file, const SegmentSpan
         }
         auto place = at + sizeof(GroupHeader);
         for (const auto& entry : table.entries) {
-            if (place == log_offset && entry.kind == static_cast<std::uint32_t>(RecordKind::message) &&
-                entry.queue < queues.size() && entry.size >= log_record::bytes_min) {
-                const auto begin = out.size();
-                out.resize(begin + entry.size);
-                const auto record = std::span{out}.subspan(begin);
-                auto count = file.read_at(log_offset - segment.base, record);
-                if (count && *count == entry.size && crc32c(0, record) == entry.crc) return QueueHandle{entry.queue};
-                out.resize(begin);
-                if (!count) return count.error();
-                report_damage(log_offset, entry.size, "a stored message does not match its checksum; it is not served");
-                return corrupt_error("the message at offset " + std::to_string(log_offset) + " of the log is damaged");
-            }
+            if (place == log_offset && entry.queue < queues.size()) return Listed{entry, *holder};
             if (place >= log_offset) break;
             place += entry.size;
         }
         return nothing_at(log_offset);
     }
     return nothing_at(log_offset);
+}
+
+Result<void> Log::Impl::read_listed(const Listed& listed, std::uint64_t log_offset, std::vector<std::byte>& out) {
+    auto file = data_file(listed.segment);
+    if (!file) return file.error();
+    const auto begin = out.size();
+    out.resize(begin + listed.entry.size);
+    const auto record = std::span{out}.subspan(begin);
+    auto count = (*file)->read_at(log_offset - base_of_segment(listed.segment), record);
+    if (count && *count == record.size() && crc32c(0, record) == listed.entry.crc) return {};
+    out.resize(begin);
+    if (!count) return count.error();
+    report_damage(log_offset, listed.entry.size, "a stored message does not match its checksum; it is not served");
+    return corrupt_error("the message at offset " + std::to_string(log_offset) + " of the log is damaged");
+}
+
+Result<QueueHandle> Log::read_at(std::uint64_t log_offset, std::vector<std::byte>& out) {
+    auto& log = *impl_;
+    const auto listed = log.find_listed(log_offset);
+    if (!listed) return listed.error();
+    const auto& entry = listed->entry;
+    if (entry.kind == static_cast<std::uint32_t>(RecordKind::message) && entry.size >= log_record::bytes_min) {
+        if (auto read = log.read_listed(*listed, log_offset, out); !read) return read.error();
+        return QueueHandle{entry.queue};
+    }
+    if (entry.kind != static_cast<std::uint32_t>(RecordKind::link)) return nothing_at(log_offset);
+    std::vector<std::byte> record;
+    if (auto read = log.read_listed(*listed, log_offset, record); !read) return read.error();
+    const auto link = decode_link_head(record);
+    const auto followed = link ? log.follow(*link, out) : Impl::Followed::damaged;
+    if (followed == Impl::Followed::served) return QueueHandle{entry.queue};
+    if (followed == Impl::Followed::expired) return nothing_at(log_offset);
+    return corrupt_error("the message that the link at offset " + std::to_string(log_offset) +
+                         " of the log leads to is damaged");
+}
+
+Result<Mark> Log::read_mark(std::uint64_t log_offset) {
+    auto& log = *impl_;
+    const auto listed = log.find_listed(log_offset);
+    if (!listed) return listed.error();
+    if (listed->entry.kind != static_cast<std::uint32_t>(RecordKind::mark)) return nothing_at(log_offset);
+    std::vector<std::byte> record;
+    if (auto read = log.read_listed(*listed, log_offset, record); !read) return read.error();
+    const auto head = decode_mark_head(record);
+    if (!head) return corrupt_error("the mark at offset " + std::to_string(log_offset) + " of the log is damaged");
+    record.erase(record.begin(), record.end() - static_cast<std::ptrdiff_t>(head->payload_bytes));
+    return Mark{QueueHandle{listed->entry.queue}, head->queue_offset, head->stored_at_ms, std::move(record)};
 }
 
 }  // namespace hufu::broker

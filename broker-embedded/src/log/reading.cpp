@@ -70,16 +70,17 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
     index->end = segment.end;
     std::vector<std::size_t> slots;  // by queue, one above the place in index->queues
     const auto visit = [&](const GroupHeader&, const ScannedRecord& record) {
-        if (record.entry.kind != static_cast<std::uint32_t>(RecordKind::message)) return;
+        if (!takes_offset(record.entry.kind)) return;
         if (!record.intact) {
             report_damage(record.log_offset, record.entry.size,
                           "a stored message does not match its checksum; it is not served");
             return;
         }
-        if (record.entry.queue >= queues.size() || record.bytes.size() < log_record::bytes_min) return;
+        const auto queued = queued_record(record, segment.base);
+        if (record.entry.queue >= queues.size() || !queued) return;
         if (slots.size() < queues.size()) slots.resize(queues.size());
         auto& slot = slots[record.entry.queue];
-        const auto offset = log_record::load_u64(record.bytes.data() + log_record::queue_offset_at);
+        const auto offset = queued->queue_offset;
         if (slot == 0) {
             index->queues.push_back({record.entry.queue, offset, {}});
             slot = index->queues.size();
@@ -87,10 +88,9 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
         auto& of_queue = index->queues[slot - 1];
         if (offset < of_queue.first + of_queue.entries.size()) return;
         of_queue.entries.resize(offset - of_queue.first);  // lost to damage
-        of_queue.entries.push_back({static_cast<std::uint32_t>(record.log_offset - segment.base), record.entry.size,
-                                    record.entry.crc, 0, record.entry.tags_code});
-        const auto at = log_record::store_timestamp_at(record.bytes);
-        index->newest_ms = std::max(index->newest_ms, log_record::load_u64(record.bytes.data() + at));
+        of_queue.entries.push_back(queued->entry);
+        index->newest_ms = std::max(index->newest_ms, queued->stored_at_ms);
+        index->oldest_target = std::min(index->oldest_target, queued->target);
     };
     const auto lost = [&](std::uint64_t log_offset, std::uint64_t bytes) {
         report_damage(
@@ -109,6 +109,7 @@ Result<void> Log::Impl::rebuild_index(SealedSegment& segment) {
         runs.insert(at, {of_queue.first, of_queue.entries.size(), &segment, 0, slot});
     }
     segment.newest_ms = index->newest_ms;
+    segment.oldest_target = index->oldest_target;
     segment.memory = std::move(index);
     segment.index.reset();
     segment.rebuilt = true;
@@ -155,7 +156,7 @@ std::size_t Log::Impl::read_records(const Located& located, std::span<const std:
     // One call for a stretch of records that stand close together; then the others' bytes are squeezed out.
     const auto& first = located.entries[picked.front()];
     const auto& last = located.entries[picked.back()];
-    const auto base = located.segment != nullptr ? located.segment->base : active.base;
+    const auto base = base_of_segment(located.segment);
     const auto begin = out.size();
     out.resize(begin + bytes);
     auto file = data_file(located.segment);
@@ -234,11 +235,21 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
                 continue;
             }
             if (filter.by_code && !filter.by_code(entry.tags_code)) continue;
+            if (!entry.is_message()) {
+                if (entry.is_mark()) continue;
+                if (!picked.empty()) break;  // the stretch before the link first
+            }
             const auto total = out.size() - begin + stretch;
             const bool none = result.records == 0 && picked.empty();
-            if (!none && total + entry.size > limits.bytes_max) {
+            if (!none && total + entry.bytes() > limits.bytes_max) {
                 full = true;
                 break;
+            }
+            if (entry.is_link()) {
+                examined += entry.bytes();
+                log.read_link(located.segment, entry, filter, out, result);
+                full = result.records >= limits.records_max || (filter.by_record && examined >= limits.examined_bytes_max);
+                continue;
             }
             if (!picked.empty()) {
                 const auto& previous = located.entries[picked.back()];
@@ -267,7 +278,7 @@ ReadResult Log::read(QueueHandle handle, std::uint64_t offset, const ReadLimits&
 std::optional<std::uint64_t> Log::Impl::place_of(Queue& queue, std::uint64_t offset) {
     const auto located = locate(queue, offset, queue.next, 1);
     if (located.entries.empty() || located.entries[0].size == 0) return std::nullopt;
-    return (located.segment != nullptr ? located.segment->base : active.base) + located.entries[0].position;
+    return base_of_segment(located.segment) + located.entries[0].position;
 }
 
 void Log::hide_before(QueueHandle handle, std::uint64_t log_offset) {
@@ -302,10 +313,12 @@ void Log::for_each_entry(QueueHandle handle, std::uint64_t from, const std::func
             at = std::clamp(located.skip_to, at + 1, end);
             continue;
         }
-        const auto base = located.segment != nullptr ? located.segment->base : log.active.base;
+        const auto base = log.base_of_segment(located.segment);
         for (const auto& entry : located.entries) {
             const auto offset = at++;
-            if (entry.size != 0 && !visit({offset, base + entry.position, entry.size, entry.tags_code})) return;
+            if (entry.size == 0) continue;
+            const auto kind = entry.is_link() ? EntryKind::link : entry.is_mark() ? EntryKind::mark : EntryKind::message;
+            if (!visit({offset, base + entry.position, entry.bytes(), entry.tags_code, kind})) return;
         }
     }
 }
@@ -319,10 +332,13 @@ Result<std::uint64_t> Log::Impl::read_stored_at(QueueHandle handle, std::uint64_
                          std::to_string(queue.durable_next)};
     }
     const auto located = locate(queue, offset, queue.durable_next, 1);
+    if (!located.entries.empty() && !located.entries[0].is_message()) {
+        if (const auto stored = small_stored_at(located.segment, located.entries[0])) return *stored;
+    }
     std::vector<std::byte> record;
     std::uint32_t damaged = 0;
     const std::uint32_t pick = 0;
-    if (located.entries.empty() || located.entries[0].size == 0 ||
+    if (located.entries.empty() || located.entries[0].size == 0 || !located.entries[0].is_message() ||
         read_records(located, {&pick, 1}, located.entries[0].size, {}, record, damaged) == 0) {
         return corrupt_error("offset " + std::to_string(offset) + " of topic \"" + queue.topic + "\" is damaged");
     }

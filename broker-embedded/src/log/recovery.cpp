@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include <hufu/broker/log_record.hpp>
 #include <hufu/core/mutant.hpp>
 
 #include "log/impl.hpp"
@@ -78,6 +77,7 @@ Result<bool> Log::Impl::replay_newest(const std::vector<std::uint64_t>& bases) {
                 bad_beginning = !snapshot;
                 begun = snapshot.has_value();
                 if (begun) {
+                    of_older_version = group.version < format_version;
                     active = ActiveSegment{.base = *base, .capacity = snapshot->capacity, .file = file, .established = true};
                     restore(*snapshot);
                 }
@@ -153,29 +153,9 @@ void Log::Impl::apply(const ScannedRecord& record) {
         return;
     }
     switch (static_cast<RecordKind>(record.entry.kind)) {
-        case RecordKind::message: {
-            if (record.bytes.size() < log_record::bytes_min) return;
-            if (record.entry.queue >= queues.size()) queues.resize(record.entry.queue + 1);
-            auto& queue = queues[record.entry.queue];
-            const auto offset = log_record::load_u64(record.bytes.data() + log_record::queue_offset_at);
-            if (offset < queue.next || offset - queue.next > holes_max) {
-                report_damage(record.log_offset, record.entry.size,
-                              "a stored message is out of its queue's order; it is not served");
-                return;
-            }
-            queue.active.resize(offset - queue.active_first);  // holes are what damage took
-            queue.active.push_back({static_cast<std::uint32_t>(record.log_offset - active.base), record.entry.size,
-                                    record.entry.crc, 0, record.entry.tags_code});
-            queue.next = offset + 1;
-            const auto at = log_record::store_timestamp_at(record.bytes);
-            last_stored_ms = std::max(last_stored_ms, log_record::load_u64(record.bytes.data() + at));
-            if (options.keys_of) {
-                key_buffer.clear();
-                options.keys_of(record.bytes, key_buffer);
-                note_keys(record.log_offset - active.base, key_buffer, last_stored_ms);
-            }
-            return;
-        }
+        case RecordKind::message:
+        case RecordKind::link:
+        case RecordKind::mark: return apply_queued(record);
         case RecordKind::state_put: {
             std::string_view fields[2];
             if (decode_strings(text_of(record.bytes), fields)) remember_state(fields[0], fields[1]);
@@ -206,6 +186,31 @@ void Log::Impl::apply(const ScannedRecord& record) {
     }
 }
 
+void Log::Impl::apply_queued(const ScannedRecord& record) {
+    const auto queued = queued_record(record, active.base);
+    if (!queued) return;
+    if (record.entry.queue >= queues.size()) queues.resize(record.entry.queue + 1);
+    auto& queue = queues[record.entry.queue];
+    const auto offset = queued->queue_offset;
+    if (offset < queue.next || offset - queue.next > holes_max) {
+        report_damage(record.log_offset, record.entry.size,
+                      "a stored message is out of its queue's order; it is not served");
+        return;
+    }
+    queue.active.resize(offset - queue.active_first);  // holes are what damage took
+    queue.active.push_back(queued->entry);
+    queue.next = offset + 1;
+    last_stored_ms = std::max(last_stored_ms, queued->stored_at_ms);
+    active.oldest_target = std::min(active.oldest_target, queued->target);
+    if (!options.keys_of) return;
+    key_buffer.clear();
+    if (queued->entry.is_message())
+        options.keys_of(record.bytes, key_buffer);
+    else
+        append_keys(queued->keys, key_buffer);
+    note_keys(queued->entry.position, key_buffer, last_stored_ms);
+}
+
 Result<void> Log::Impl::load_sealed(const std::vector<std::uint64_t>& bases) {
     while (!sealed.empty() && sealed.front()->base < start) sealed.pop_front();
     std::erase_if(sealed, [&](const auto& segment) {
@@ -229,6 +234,7 @@ Result<void> Log::Impl::load_sealed(const std::vector<std::uint64_t>& bases) {
             continue;
         }
         segment->newest_ms = index->header.newest_ms;
+        segment->oldest_target = index->header.oldest_target;
         for (const auto& run : index->runs) {
             if (run.count > 0) queues[run.queue].runs.push_back({run.first, run.count, segment.get(), run.position, 0});
         }
@@ -269,6 +275,13 @@ Result<void> Log::Impl::create_first_segment() {
 }
 
 Result<void> Log::Impl::begin_epoch() {
+    // An older program must not take what follows for a torn tail: it looks at how a segment begins.
+    if (of_older_version) {
+        recovered.epoch = ++epoch;
+        seal_active(write_position);
+        begin_segment();
+        return {};
+    }
     // Nothing may carry the new epoch before this record is durable, else a group that was lost and a group that was not
     // could share an epoch, and the one left over would be believed.
     recovered.epoch = ++epoch;

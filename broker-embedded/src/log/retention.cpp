@@ -3,6 +3,7 @@
 #include <array>
 
 #include <hufu/core/assert.hpp>
+#include <hufu/core/mutant.hpp>
 
 #include "log/impl.hpp"
 
@@ -13,13 +14,20 @@ std::uint64_t Log::end_of_expired(std::uint64_t bytes_max, std::optional<SystemT
     const auto keep_ms =
         keep_after ? std::chrono::duration_cast<std::chrono::milliseconds>(keep_after->time_since_epoch()).count() : 0;
     auto bytes = bytes_on_disk();
+    std::size_t count = 0;
     for (const auto& segment : log.sealed) {
         const bool large = bytes_max > 0 && bytes > bytes_max;
         const bool old = keep_after && static_cast<std::int64_t>(segment->newest_ms) < keep_ms;
-        if ((!large && !old) || segment->end > log.durable) return segment->base;
+        if ((!large && !old) || segment->end > log.durable) break;
         bytes -= segment->end - segment->base;
+        ++count;
     }
-    return log.active.base;
+    // Links in what stays must not dangle. Those in what has expired may: else each would hold the one before it for ever.
+    auto target = log.active.oldest_target;
+    for (auto i = count; i < log.sealed.size(); ++i) target = std::min(target, log.sealed[i]->oldest_target);
+    if (mutant_active("retention_forgets_links")) target = no_target;
+    while (count > 0 && log.sealed[count - 1]->end > target) --count;
+    return count < log.sealed.size() ? log.sealed[count]->base : log.active.base;
 }
 
 std::uint64_t Log::offset_behind(QueueHandle handle, std::uint64_t log_offset) const {

@@ -58,7 +58,7 @@ Result<bool> read_group(Window& window, const Scan& scan, std::uint64_t at, Grou
     if (head->size() < sizeof(GroupHeader)) return false;
     std::memcpy(&group.header, head->data(), sizeof(GroupHeader));
     const auto& header = group.header;
-    if (header.magic != group_magic || header.log_offset != at || header.version != format_version) return false;
+    if (header.magic != group_magic || header.log_offset != at || !is_readable_version(header.version)) return false;
     const auto room = scan.limit - at;
     if (header.record_bytes % 8 != 0 || header.record_bytes > room || header.records > room / sizeof(TableEntry))
         return false;
@@ -117,7 +117,7 @@ Result<bool> read_group_table(const File& file, const SegmentSpan& segment, std:
     auto count = file.read_at(at - segment.base, std::as_writable_bytes(std::span{&header, 1}));
     if (!count) return count.error();
     if (*count != sizeof header || header.magic != group_magic || header.log_offset != at ||
-        header.version != format_version)
+        !is_readable_version(header.version))
         return false;
     const auto room = segment.end - at;
     if (header.record_bytes % 8 != 0 || header.record_bytes > room || header.records > room / sizeof(TableEntry) ||

@@ -45,11 +45,13 @@ void Log::Impl::seal_active(std::uint64_t end) {
     segment->base = active.base;
     segment->end = end;
     segment->newest_ms = last_stored_ms;
+    segment->oldest_target = active.oldest_target;
     segment->data = active.file;
     segment->memory = std::make_shared<SealedIndex>();
     segment->memory->base = active.base;
     segment->memory->end = end;
     segment->memory->newest_ms = last_stored_ms;
+    segment->memory->oldest_target = active.oldest_target;
     for (std::uint32_t number = 0; number < queues.size(); ++number) {
         auto& queue = queues[number];
         if (queue.active.empty()) continue;

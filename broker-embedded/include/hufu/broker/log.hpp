@@ -28,6 +28,7 @@ struct LogOptions {
     std::uint64_t record_bytes_max = (4ULL << 20U) + (128ULL << 10U);
     std::uint64_t pending_bytes_max = 8ULL << 20U;  ///< what may wait for the disk; then appends are refused with `busy`
     std::uint32_t groups_in_flight_max = 2;
+    std::uint32_t link_segments_max = 4;         ///< a link leads at most so many segments back; as many outlive their time
     std::chrono::milliseconds chore_retry{200};  ///< wait before a failed background step is tried again
     KeyExtractor keys_of = {};                   ///< to rebuild the key index from records; empty: none is kept
 };
@@ -44,6 +45,21 @@ struct Appended {
     std::uint64_t queue_offset = 0;  ///< position in its queue
     std::uint64_t log_offset = 0;    ///< position in the log (`physicalOffset` of the record)
     std::uint64_t stored_at_ms = 0;  ///< `storeTimestamp` of the record
+};
+
+/// The message that a link shall lead to: its queue, and its two offsets as `Appended` or `QueueEntry` gave them.
+struct LinkTarget {
+    QueueHandle queue;
+    std::uint64_t queue_offset = 0;
+    std::uint64_t log_offset = 0;
+};
+
+/// A stored mark.
+struct Mark {
+    QueueHandle queue;
+    std::uint64_t queue_offset = 0;
+    std::uint64_t stored_at_ms = 0;
+    std::vector<std::byte> payload;
 };
 
 /// The fate of every ticket up to `through` that no earlier outcome covered. Tickets are settled strictly in order.
@@ -78,12 +94,15 @@ struct ReadResult {
     std::uint32_t damaged = 0;  ///< records passed over because their bytes do not match their checksum
 };
 
+enum class EntryKind : std::uint8_t { message, link, mark };
+
 /// What the index of a queue says of one record.
 struct QueueEntry {
     std::uint64_t queue_offset = 0;
-    std::uint64_t log_offset = 0;
-    std::uint32_t size = 0;
+    std::uint64_t log_offset = 0;  ///< of a link: its own
+    std::uint32_t size = 0;        ///< of a link: the message's
     std::int64_t tags_code = 0;
+    EntryKind kind = EntryKind::message;
 };
 
 /// Accepts or refuses a record by its tag code. Empty function: accepts all.
@@ -189,6 +208,29 @@ public:
     Result<Appended> append(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> record,
                             std::span<const std::uint64_t> keys = {});
 
+    /// Puts the message at `target` into `queue` once more, by a small record that leads to it. Durable with its own group,
+    /// never before its target, which may still be pending. Readers get the target's bytes with this queue's offset, with
+    /// the link's storeTimestamp, sysFlag's transaction bits saying "committed", and the target's log offset as
+    /// preparedTransactionOffset; physicalOffset is the target's still.
+    /// Errors: those of `append`; `not_found` (reject) when no message stands there (any more), `invalid_argument` when it
+    /// is further back than `link_reaches`: copy it then.
+    /// `keys` lead to the link, beside those that lead to the target.
+    Result<Appended> append_link(QueueHandle queue, std::int64_t tags_code, const LinkTarget& target,
+                                 std::span<const std::uint64_t> keys = {});
+    /// Whether a link may lead to this log offset. After `reserve` it stays so for what was reserved.
+    [[nodiscard]] bool link_reaches(std::uint64_t log_offset) const noexcept;
+
+    /// Puts up to `mark_payload_max` bytes into `queue`, where they take an offset; readers of messages pass it over.
+    /// Found by its keys, or by its tag code (`for_each_entry`). The same errors as `append`.
+    Result<Appended> append_mark(QueueHandle queue, std::int64_t tags_code, std::span<const std::byte> payload,
+                                 std::span<const std::uint64_t> keys = {});
+
+    static constexpr std::size_t mark_payload_max = 64;
+    static constexpr std::size_t link_keys_max = 256;  ///< of a link or mark
+    /// What they take, for `reserve`.
+    [[nodiscard]] static std::uint64_t link_bytes(std::size_t keys) noexcept;
+    [[nodiscard]] static std::uint64_t mark_bytes(std::size_t payload, std::size_t keys) noexcept;
+
     /// Makes sure that the next appends and state changes, up to `records` of them with `bytes` in all, share one group:
     /// after a crash all of them are there, or none. No group may be taken in between. The same errors as `append`;
     /// `too_large` when it is more than may ever wait for the disk.
@@ -241,7 +283,8 @@ public:
 
     // Reading. Stops at the durable watermark.
 
-    /// Appends matching records of the queue from `offset` on to `out`, back to back.
+    /// Appends matching records of the queue from `offset` on to `out`, back to back. Marks are passed over, and so are links
+    /// whose target was given up with its segment.
     ReadResult read(QueueHandle queue, std::uint64_t offset, const ReadLimits& limits, const ReadFilter& filter,
                     std::vector<std::byte>& out);
     /// Readers see only records of the queue at or above this log offset from now on (until the Log is opened anew).
@@ -258,9 +301,11 @@ public:
     /// Where readable records with this key stand, newest first. Another record may share a hash, and times count in
     /// seconds: look at each record.
     KeyHits find_key(const KeyQuery& query);
-    /// Appends the message that begins at `log_offset` to `out`. `not_found` when none does, or none that is readable:
+    /// Appends the message that begins at `log_offset` to `out`, or that the link there leads to. `not_found` when none does, or none that is readable:
     /// any number may be asked for. `corrupt` when it does not match its checksum.
     Result<QueueHandle> read_at(std::uint64_t log_offset, std::vector<std::byte>& out);
+    /// The mark that begins at `log_offset`; the same errors.
+    Result<Mark> read_mark(std::uint64_t log_offset);
 
     // Retention.
 
@@ -268,9 +313,11 @@ public:
     /// newest record is older than `keep_after`. The files go away by a chore, after the new start is durable.
     /// Returns the number of segments given up.
     std::size_t drop_segments(std::uint64_t bytes_max, std::optional<SystemTime> keep_after);
-    /// The same in two steps: what would go ends at this log offset (at or below `start_offset`: nothing would);
+    /// The same in two steps: what would go ends at this log offset (at or below `start_offset`: nothing would). Of what
+    /// has expired, up to `link_segments_max` segments stay while links in what has not lead there. Then, before anything
+    /// else is linked,
     [[nodiscard]] std::uint64_t end_of_expired(std::uint64_t bytes_max, std::optional<SystemTime> keep_after) const;
-    /// and drops the segments that end there or before.
+    /// drop the segments that end there or before.
     std::size_t drop_before(std::uint64_t log_offset);
     /// First offset of the queue at or behind a segment's beginning, as `end_of_expired` gives it.
     [[nodiscard]] std::uint64_t offset_behind(QueueHandle queue, std::uint64_t log_offset) const;

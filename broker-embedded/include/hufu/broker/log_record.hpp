@@ -2,7 +2,7 @@
 //
 // The layout is RocketMQ's commit log record, big-endian (MessageDecoder / MessageExtEncoder): totalSize 0, queueId 12,
 // queueOffset 20, physicalOffset 28, sysFlag 36, bornHost 48 (8 bytes, or 20 when sysFlag bit 4 says IPv6),
-// storeTimestamp after it.
+// storeTimestamp after it, storeHost (8 bytes, or 20 when bit 5 says IPv6), reconsumeTimes 4, preparedTransactionOffset 8.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +18,10 @@ inline constexpr std::size_t log_offset_at = 28;
 inline constexpr std::size_t sys_flag_at = 36;
 inline constexpr std::size_t born_host_at = 48;
 inline constexpr std::uint32_t born_host_v6_flag = 1U << 4U;
+inline constexpr std::uint32_t store_host_v6_flag = 1U << 5U;
+/// Of sysFlag: 0 no transaction, 4 prepared, 8 committed, 12 rolled back.
+inline constexpr std::uint32_t transaction_bits = 3U << 2U;
+inline constexpr std::uint32_t transaction_commit = 2U << 2U;
 /// No record is shorter: the fixed fields, and empty body, topic and properties.
 inline constexpr std::size_t bytes_min = 91;
 
@@ -39,6 +43,12 @@ inline void store_u64(std::byte* at, std::uint64_t value) noexcept {
 /// Where storeTimestamp (milliseconds since 1970 UTC) stands in this record.
 [[nodiscard]] inline std::size_t store_timestamp_at(std::span<const std::byte> record) noexcept {
     return born_host_at + ((load_u32(record.data() + sys_flag_at) & born_host_v6_flag) != 0 ? 20U : 8U);
+}
+
+/// Where preparedTransactionOffset stands in this record.
+[[nodiscard]] inline std::size_t prepared_offset_at(std::span<const std::byte> record) noexcept {
+    const bool v6 = (load_u32(record.data() + sys_flag_at) & store_host_v6_flag) != 0;
+    return store_timestamp_at(record) + 8U + (v6 ? 20U : 8U) + 4U;
 }
 
 }  // namespace hufu::broker::log_record

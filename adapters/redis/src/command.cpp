@@ -16,9 +16,9 @@ void put_count(std::string& bytes, char sign, std::size_t count) {
 
 }  // namespace
 
-Command::Command(std::span<const std::string> words) {
+Command::Command(std::span<const std::string_view> words) {
     begin(words.size());
-    for (const auto& word : words) add(std::string_view{word});
+    for (const auto word : words) add(word);
 }
 
 void Command::begin(std::size_t words) {

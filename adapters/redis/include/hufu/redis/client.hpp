@@ -20,11 +20,13 @@ namespace hufu::redis {
 class Command {
 public:
     template <class... Words>
-    explicit Command(const Words&... words) {
+    requires(sizeof...(Words) > 0 &&
+             ((std::integral<Words> || std::convertible_to<const Words&, std::string_view>)&&...))  //
+        explicit Command(const Words&... words) {
         begin(sizeof...(words));
         (add(words), ...);
     }
-    explicit Command(std::span<const std::string> words);
+    explicit Command(std::span<const std::string_view> words);
 
     [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
 

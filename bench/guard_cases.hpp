@@ -1,0 +1,29 @@
+// The cases of the guard benchmark. Each adds its rows, and throws std::runtime_error when the run was not valid.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "report.hpp"
+
+namespace hufu::bench {
+
+struct GuardOptions {
+    int seconds = 1;  ///< of each measured leg
+    int rounds = 5;   ///< of interleaved legs
+};
+
+/// Calls `once` for a while and returns how many times per second, each call counting for `worth`.
+[[nodiscard]] double rate_of(const std::function<void()>& once, double seconds, double worth = 1);
+
+/// Interleaved legs of the two; the median of the ratios decides.
+[[nodiscard]] ResultRow compare(const std::string& name, const std::string& unit, const GuardOptions& options,
+                                const std::function<double(double)>& ours, const std::function<double(double)>& other,
+                                const std::string& other_name);
+
+/// The Redis guard against bare `SET NX PX` by hiredis, one at a time and in flights of 16; acquired and completed; and by
+/// many threads.
+void redis_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
+
+}  // namespace hufu::bench

@@ -166,12 +166,12 @@ TEST_F(DispatchTest, RefusesNamesAndSizesThatNoClientMayUse) {
     EXPECT_EQ(send("orders", 0, std::string(remoting::body_bytes_max, 'x')).response(), ResponseCode::success);
 }
 
-TEST_F(DispatchTest, RefusesWhatItDoesNotOffer) {
+TEST_F(DispatchTest, RefusesHalvesThatNameNoProducerGroup) {
     start();
-    EXPECT_EQ(send("orders", 0, "x", "TRAN_MSG\x01true\x02").response(), ResponseCode::no_permission);
+    EXPECT_EQ(send("orders", 0, "x", "TRAN_MSG\x01true\x02").response(), ResponseCode::message_illegal);
     auto prepared = send_header("orders", 0);
     prepared.sys_flag = 4;
-    EXPECT_EQ(ask(RequestCode::send_message_v2, prepared, "x").response(), ResponseCode::no_permission);
+    EXPECT_EQ(ask(RequestCode::send_message_v2, prepared, "x").response(), ResponseCode::message_illegal);
 }
 
 TEST_F(DispatchTest, StoresWhatTheSenderSaidAndMintsAKeyWhereThereIsNone) {

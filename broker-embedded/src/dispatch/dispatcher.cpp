@@ -16,6 +16,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
       booted{clock_in.system_now()},
       access{metrics},
       timers{log_in, metrics},
+      transactions{log_in, metrics, options.transactions, clock_in.steady_now()},
       retention{options, metrics},
       messages_stored{metrics.counter("hufu_broker_messages_stored_total", "Messages made durable")},
       bytes_stored{metrics.counter("hufu_broker_stored_bytes_total", "Bytes of records made durable")},
@@ -41,6 +42,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
              add_runtime_info_handlers,
              add_send_handlers,
              add_topic_admin_handlers,
+             add_transaction_handlers,
          })
         add(handlers);
 }
@@ -116,6 +118,7 @@ Dispatcher::Dispatcher(Log& log, DispatcherOptions options, MessageIdGenerator& 
     load_group_configs(impl_->state);
     load_positions(impl_->state);
     impl_->state.timers.load(impl_->state);
+    impl_->state.transactions.load(impl_->state);
 }
 
 Dispatcher::~Dispatcher() = default;
@@ -192,6 +195,7 @@ void Dispatcher::settled(const Outcome& outcome, SteadyTime now) {
     impl_->state.awaited.settled(impl_->state, outcome);
     if (!impl_->state.recalls.empty()) settle_recalls(impl_->state, outcome);
     impl_->state.timers.settled(impl_->state, outcome, now);
+    impl_->state.transactions.settled(impl_->state, outcome, now);
     serve_grown_queues(impl_->state, now);
 }
 
@@ -200,6 +204,7 @@ void Dispatcher::tick(SteadyTime now) {
     if (now >= std::max(state.next_deadline, state.waits_rest_until)) end_waits(state, now);
     if (now >= state.positions_due) store_positions(state, now);
     if (now >= state.timers.next_at()) state.timers.deliver(state, now);
+    if (now >= state.transactions.next_at()) state.transactions.tick(state, now);
     if (now >= state.retention.next_at()) state.retention.tick(state, now);
     if (now >= state.calls.next_deadline()) state.calls.expire(state, now);
     if (now >= state.expiry_due) {
@@ -210,8 +215,9 @@ void Dispatcher::tick(SteadyTime now) {
 
 std::optional<SteadyTime> Dispatcher::next_tick() const noexcept {
     const DispatchState& state = impl_->state;
-    SteadyTime next = std::min({std::max(state.next_deadline, state.waits_rest_until), state.positions_due,
-                                state.timers.next_at(), state.calls.next_deadline(), state.retention.next_at()});
+    SteadyTime next =
+        std::min({std::max(state.next_deadline, state.waits_rest_until), state.positions_due, state.timers.next_at(),
+                  state.transactions.next_at(), state.calls.next_deadline(), state.retention.next_at()});
     if (state.groups.member_count() > 0) next = std::min(next, state.expiry_due);
     if (next == SteadyTime::max()) return std::nullopt;
     return next;

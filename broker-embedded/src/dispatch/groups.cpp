@@ -141,6 +141,7 @@ static void handle_heartbeat(DispatchState& state, const Request& request) {
     const std::vector<std::string> changing = changing_wishes(state, beat);
     const GroupTable::Beaten beaten = state.groups.beat(request.connection, beat, request.now, state.options.members_max);
     for (const std::string& group : changing) end_waits_of_group(state, group, request.now);
+    for (const std::string& group : beat.producer_groups) state.transactions.producer_joined(group, request.now);
     state.members_gauge.set(static_cast<std::int64_t>(state.groups.member_count()));
     if (beaten.full) {
         state.refuse(request, ResponseCode::system_busy,

@@ -58,5 +58,6 @@ void add_broker_config_handlers(HandlerTable& table);  // broker_config.cpp
 void add_consume_stats_handlers(HandlerTable& table);  // consume_stats.cpp
 void add_runtime_info_handlers(HandlerTable& table);   // runtime_info.cpp
 void add_topic_admin_handlers(HandlerTable& table);    // topic_admin.cpp
+void add_transaction_handlers(HandlerTable& table);    // transaction_requests.cpp
 
 }  // namespace hufu::broker

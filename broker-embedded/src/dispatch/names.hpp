@@ -18,6 +18,10 @@ inline constexpr std::string_view own_prefix = "rmq_sys_";
 inline constexpr std::string_view timer_topic = "rmq_sys_wheel_timer";
 inline constexpr std::string_view recall_topic = "rmq_sys_timer_recall";
 inline constexpr std::string_view timer_progress_topic = "rmq_sys_timer_progress";
+inline constexpr std::string_view halves_topic = "rmq_sys_tx_halves";
+inline constexpr std::string_view moved_halves_topic = "rmq_sys_tx_moved";
+inline constexpr std::string_view decisions_topic = "rmq_sys_tx_decisions";
+inline constexpr std::string_view transaction_book_topic = "rmq_sys_tx_book";
 /// Where delayed messages go whose topic was deleted before they were due.
 inline constexpr std::string_view astray_topic = "%DLQ%rmq_sys_timer";
 

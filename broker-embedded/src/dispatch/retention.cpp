@@ -8,7 +8,7 @@ namespace hufu::broker {
 namespace {
 
 constexpr std::chrono::seconds look_every{10};
-constexpr std::chrono::milliseconds step_every{20};  ///< while delayed messages are copied
+constexpr std::chrono::milliseconds step_every{20};  ///< while what must stay is copied
 constexpr std::size_t laggards_named = 10;
 
 /// What stands below `end`, in a sentence's words; and the groups that have not read all of it.
@@ -93,7 +93,8 @@ void Retention::tick(DispatchState& state, SteadyTime now) {
     announce(state, now, wall);
     const std::uint64_t end = due(state, now, wall);
     if (end <= state.log.start_offset()) return;
-    const auto moved = move_timers_out_of(state, end);
+    auto moved = move_timers_out_of(state, end);
+    if (moved && *moved) moved = move_transactions_out_of(state, end);
     if (!moved || !*moved) {
         next_at_ = now + (moved ? step_every : std::chrono::milliseconds{1'000});
         return;

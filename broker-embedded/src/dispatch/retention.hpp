@@ -15,7 +15,7 @@ struct DispatcherOptions;
 /// (DispatcherOptions). An alarm names what will go, and who has not read it, when 90 % of a limit are reached; another one
 /// when it went. Nothing goes by age that was not announced a tenth of `keep_for` (an hour at most) before, by the steady
 /// clock: a wall clock that jumps ahead deletes nothing at once.
-/// Delayed messages that wait are copied behind what goes.
+/// Delayed messages that wait, and half messages without a verdict, are copied behind what goes.
 class Retention {
 public:
     Retention(const DispatcherOptions& options, MetricsRegistry& metrics);

@@ -20,14 +20,6 @@ using remoting::SendRequest;
 /// Ids of a batch in its answer: a header has a limit. Clients know messages by their UNIQ_KEY; these are for people.
 constexpr std::size_t batch_ids_bytes_max = 32U << 10U;
 
-/// What this broker does not do with a message.
-Refusal unsupported(const Traits& traits) {
-    if (traits.prepared)
-        return {ResponseCode::no_permission,
-                "this broker takes no transaction (half) messages; send through the outbox instead"};
-    return {};
-}
-
 /// The topic to store in, made when it may be; null with a refusal otherwise.
 /// The sender says how many queues it wants at most.
 Topic* topic_for(DispatchState& state, std::string_view name, std::int32_t queues_wanted, Refusal& refusal) {
@@ -105,6 +97,7 @@ void answer_stored(DispatchState& state, const PendingSend& send) {
         handle = send.recall_handle->encode();
         header.recall_handle = handle;
     }
+    if (send.transaction_id) header.transaction_id = *send.transaction_id;
     header.durability = send.durable ? remoting::durability::sync : remoting::durability::async;
     remoting::CommandWriter writer{session->output, send.serialize_type, static_cast<std::int32_t>(ResponseCode::success),
                                    send.opaque, remoting::flag_bit::response};
@@ -154,6 +147,26 @@ void note_delayed(const DispatchState& state, const remoting::Record& record, co
         send.recall_handle = std::make_unique<RecallHandle>(std::move(handle));
 }
 
+Refusal store_half(DispatchState& state, remoting::Record& record, const Traits& traits, PendingSend& send) {
+    StoredHalf stored;
+    if (Refusal refusal = state.transactions.store(state, record, traits, stored); refusal.refused()) return refusal;
+    send.queue = state.transactions.halves();
+    send.queue_offset = stored.home.offset;
+    send.log_offset = stored.home.log_offset;
+    send.transaction_id = std::make_unique<std::string>(stored.unique_key);
+    send.bytes = stored.repeated ? 0 : remoting::record_size(record);
+    // One that was stored before is answered when that is durable, and after whatever was accepted since.
+    send.ticket = stored.ticket;
+    if (stored.repeated && state.pending_head < state.pending.size())
+        send.ticket = std::max(send.ticket, state.pending.back().ticket);
+    if (send.ticket <= state.settled_ticket) {
+        if (send.answer) answer_stored(state, send);
+        return {};
+    }
+    await(state, std::move(send));
+    return {};
+}
+
 Refusal store_one(DispatchState& state, const Request& request, const SendRequest& header, const Topic& topic,
                   remoting::Record& record, PendingSend& send) {
     Traits traits;
@@ -162,12 +175,15 @@ Refusal store_one(DispatchState& state, const Request& request, const SendReques
         return {ResponseCode::message_illegal, "the body has " + std::to_string(body.size()) + " bytes; at most " +
                                                    std::to_string(remoting::body_bytes_max) + " are allowed"};
     if (Refusal refusal = read_properties(header.properties, traits); refusal.refused()) return refusal;
-    if (Refusal refusal = unsupported(traits); refusal.refused()) return refusal;
+    // A message that comes back from a consumer was committed long ago.
+    traits.prepared = (traits.prepared || (header.sys_flag & remoting::sys_flag::transaction_mask) != 0) &&
+                      !is_retry_topic(header.topic) && !is_dead_letter_topic(header.topic);
     if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
         return {ResponseCode::message_illegal, std::move(fault)};
     send.durable = send.durable && traits.wait;
     record.body = body;
     record.properties = stamped(state, header.properties, traits, state.stamped);
+    if (traits.prepared) return store_half(state, record, traits, send);
     std::optional<Delay> delay;
     if (asks_for_delay(traits) && !is_dead_letter_topic(topic.name)) {
         if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;
@@ -199,7 +215,11 @@ Refusal store_batch(DispatchState& state, const Request& request, const Topic& t
         if (!*entry) break;
         Traits traits;
         if (Refusal refusal = read_properties((*entry)->properties, traits); refusal.refused()) return refusal;
-        if (Refusal refusal = unsupported(traits); refusal.refused()) return refusal;
+        if (traits.prepared)
+            return {
+                ResponseCode::message_illegal,
+                "a transaction (half) message cannot come in a batch; send it by itself, with the HUFU_TX_ID of the others "
+                "if they are one transaction"};
         if (asks_for_delay(traits))
             return {ResponseCode::message_illegal, "a message of a batch cannot be delayed; send it by itself"};
         if (std::string fault = type_fault(topic, message_type_of(traits)); !fault.empty())
@@ -245,8 +265,13 @@ Refusal accept(DispatchState& state, const Request& request) {
     const auto decoded = SendRequest::decode(request.command);
     if (!decoded) return {ResponseCode::invalid_parameter, decoded.error().text()};
     const SendRequest& header = *decoded;
-    if ((header.sys_flag & remoting::sys_flag::transaction_mask) != 0)
-        return {ResponseCode::no_permission, "this broker takes no transaction messages; send through the outbox instead"};
+    const std::int32_t transaction_bits = header.sys_flag & remoting::sys_flag::transaction_mask;
+    if (transaction_bits != 0 && (transaction_bits != remoting::sys_flag::transaction_prepared || header.batch))
+        return {
+            ResponseCode::message_illegal,
+            "sysFlag " + std::to_string(header.sys_flag) +
+                " says that the message is committed, rolled back, or a batch of halves: a half is sent by itself with 4 "
+                "(prepared), and decided by END_TRANSACTION (37)"};
     if (header.batch && is_retry_topic(header.topic))
         return {ResponseCode::message_illegal, "a batch cannot go to the retry topic \"" + std::string{header.topic} + "\""};
 

@@ -31,6 +31,7 @@
 #include "store.hpp"
 #include "timers.hpp"
 #include "topics.hpp"
+#include "transactions.hpp"
 
 namespace hufu::broker {
 
@@ -83,6 +84,7 @@ struct PendingSend {
     std::uint64_t bytes = 0;
     std::vector<std::uint64_t> more_log_offsets = {};  ///< of a batch: those after the first
     std::unique_ptr<RecallHandle> recall_handle = {};  ///< of a message for later
+    std::unique_ptr<std::string> transaction_id = {};  ///< of a half message: its UNIQ_KEY
 };
 
 /// Where a group stands in a queue.
@@ -261,6 +263,7 @@ public:
     std::uint64_t positions_ticket = 0;  // of the last position that was put into the log
 
     Timers timers;
+    Transactions transactions;
     Retention retention;
     std::deque<PendingRecall> recalls;  ///< in ticket order
     TrafficTable traffic;

@@ -46,12 +46,16 @@ struct Rule {
     std::string_view values;  ///< separated by spaces; empty: a number of at least -1
 };
 
-constexpr std::array<Rule, 5> rules{{
+constexpr std::array<Rule, 9> rules{{
     {attribute::message_type, true, "NORMAL FIFO DELAY TRANSACTION UNSPECIFIED MIXED"},
     {attribute::queue_type, false, "SimpleCQ"},
     {attribute::cleanup_policy, false, "DELETE"},
     {attribute::reserve_time, true, ""},
     {attribute::flush_type, true, "sync async"},
+    {attribute::first_check_ms, true, ""},
+    {attribute::check_interval_ms, true, ""},
+    {attribute::check_interval_max_ms, true, ""},
+    {attribute::transaction_budget_ms, true, ""},
 }};
 
 Result<void> check_value(const Rule& rule, std::string_view value, bool mixed_allowed) {
@@ -145,7 +149,9 @@ Result<void> change_attributes(Attributes& attributes, std::string_view change, 
         const auto rule = std::find_if(rules.begin(), rules.end(), [&](const Rule& known) { return known.name == name; });
         if (rule == rules.end())
             return refuse(quoted(name) +
-                          " is unknown; there are message.type, queue.type, cleanup.policy, reserve.time and flush.type");
+                          " is unknown; there are message.type, queue.type, cleanup.policy, reserve.time, flush.type, "
+                          "transaction.first.check.ms, transaction.check.interval.ms, transaction.check.interval.max.ms and "
+                          "transaction.budget.ms");
         if (!seen.insert(name).second) return refuse(quoted(name) + " is named twice");
         const auto current = attributes.find(name);
         if (!adds) {

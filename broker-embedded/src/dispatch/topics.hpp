@@ -36,6 +36,11 @@ inline constexpr std::string_view cleanup_policy = "cleanup.policy";
 inline constexpr std::string_view reserve_time = "reserve.time";
 /// When a send to the topic is answered: `sync` (it is on disk) or `async` (the log has taken it).
 inline constexpr std::string_view flush_type = "flush.type";
+// Of half messages, in milliseconds; -1: as the broker is told (TransactionOptions).
+inline constexpr std::string_view first_check_ms = "transaction.first.check.ms";
+inline constexpr std::string_view check_interval_ms = "transaction.check.interval.ms";
+inline constexpr std::string_view check_interval_max_ms = "transaction.check.interval.max.ms";
+inline constexpr std::string_view transaction_budget_ms = "transaction.budget.ms";
 }  // namespace attribute
 
 inline constexpr std::int32_t topic_queues_max = 16'384;

@@ -12,6 +12,7 @@
 #include <hufu/broker/connection_id.hpp>
 #include <hufu/broker/delay_levels.hpp>
 #include <hufu/broker/log.hpp>
+#include <hufu/broker/transaction_options.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/core/metrics.hpp>
@@ -41,7 +42,8 @@ struct DispatcherOptions {
     DelayLevels delay_levels = default_delay_levels();
     /// How far ahead a message may be due: ten years.
     std::chrono::milliseconds delay_max = std::chrono::days{3'653};
-    std::size_t timers_max = 10'000'000;         ///< delayed messages pending; 16 bytes of memory each
+    std::size_t timers_max = 10'000'000;  ///< delayed messages pending; 16 bytes of memory each
+    TransactionOptions transactions = {};
     bool auto_create_groups = true;              ///< a consumer group is made when a client first names it
     std::function<DiskSpace()> disk_space = {};  ///< asked when an administrator wants to know
     std::size_t topics_max = 20'000;

@@ -32,6 +32,8 @@ inline constexpr std::string_view check_times = "TRANSACTION_CHECK_TIMES";
 inline constexpr std::string_view prepared_queue_offset = "TRAN_PREPARED_QUEUE_OFFSET";  ///< of a half that was moved
 // Hufu's own. Halves with one transaction id are one transaction; without it UNIQ_KEY is the transaction's id.
 inline constexpr std::string_view hufu_transaction_id = "HUFU_TX_ID";
+inline constexpr std::string_view hufu_transaction_home =
+    "HUFU_TX_HOME";  ///< of a half that retention copied: where it stood first
 inline constexpr std::string_view hufu_verdict_store = "HUFU_TX_STORE";  ///< uuid of the store that knows the verdict
 inline constexpr std::string_view retry_topic = "RETRY_TOPIC";
 inline constexpr std::string_view timer_delay_s = "TIMER_DELAY_SEC";

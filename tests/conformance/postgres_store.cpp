@@ -5,6 +5,7 @@
 #include <hufu/postgres/outbox.hpp>
 #include <hufu/postgres/schema.hpp>
 #include <hufu/postgres/store.hpp>
+#include <hufu/postgres/transaction_producer.hpp>
 #include <hufu/test_support/postgres_server.hpp>
 
 #include "suites.hpp"
@@ -24,10 +25,28 @@ public:
 
 [[maybe_unused]] const auto* const environment = testing::AddGlobalTestEnvironment(new Server);
 
+class PostgresProducer final : public ProducerUnderTest {
+public:
+    PostgresProducer(const std::string& url, txmsg::HalfPublisher& halves, std::string group, Clock& clock)
+        : producer_{url,   halves,          {.group = std::move(group)},
+                    clock, system_random(), {.wait_most = StoreUnderTest::check_wait}} {}
+    txmsg::TransactionResult send(std::vector<Message> messages, const std::function<txmsg::Decision()>& local) override {
+        return producer_.send(std::move(messages), [&](pqxx::work& work) {
+            work.exec("insert into entries default values");
+            return local();
+        });
+    }
+
+private:
+    postgres::TransactionProducer producer_;
+};
+
 class PostgresUnderTest final : public StoreUnderTest {
 public:
-    explicit PostgresUnderTest(const std::string& url) : pool_{url}, connection_{url}, store_{url} {
+    explicit PostgresUnderTest(const std::string& url)
+        : url_{url}, pool_{url}, connection_{url}, store_{url}, verdicts_{url, {.wait_most = check_wait, .purge_batch = 7}} {
         postgres::migrate(url).value();
+        change("create table entries(n integer generated always as identity)");
         change("create table effects(n integer not null)");
         change("insert into effects values (0)");
     }
@@ -60,6 +79,15 @@ public:
         postgres::purge_guards(pool_, group, std::chrono::hours{1}).value();
     }
 
+    txmsg::VerdictStore& verdicts() override { return verdicts_; }
+    std::unique_ptr<ProducerUnderTest> producer(txmsg::HalfPublisher& halves, std::string group, Clock& clock) override {
+        return std::make_unique<PostgresProducer>(url_, halves, std::move(group), clock);
+    }
+    int entries() override { return static_cast<int>(number("select count(*) from entries")); }
+    void age_verdicts() override { change("update hufu.verdict set decided_at = decided_at - interval '2 hours'"); }
+    std::int64_t verdict_rows() override { return number("select count(*) from hufu.verdict"); }
+    void drop_verdict_table() override { change("drop table hufu.verdict"); }
+
     SystemTime now() override {
         return SystemTime{
             std::chrono::microseconds{number("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")}};
@@ -76,9 +104,11 @@ private:
         return work.exec(sql)[0][0].as<std::int64_t>();
     }
 
+    std::string url_;
     postgres::ConnectionPool pool_;
     pqxx::connection connection_;
     postgres::Store store_;
+    postgres::VerdictStore verdicts_;
     postgres::Outbox outbox_;
 };
 
@@ -89,6 +119,7 @@ Factory postgres_factory() {
 INSTANTIATE_TEST_SUITE_P(Postgres, OutboxStore, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, ParkingLot, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, Guard, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, Verdicts, testing::Values(postgres_factory()));
 
 }  // namespace
 }  // namespace hufu::conformance

@@ -8,11 +8,28 @@
 #include <hufu/sqlite/outbox.hpp>
 #include <hufu/sqlite/outbox_store.hpp>
 #include <hufu/sqlite/schema.hpp>
+#include <hufu/sqlite/transaction_producer.hpp>
 
 #include "suites.hpp"
 
 namespace hufu::conformance {
 namespace {
+
+class SqliteProducer final : public ProducerUnderTest {
+public:
+    SqliteProducer(sqlite::Database& database, txmsg::HalfPublisher& halves, std::string group, Clock& clock)
+        : producer_{database, halves,          {.group = std::move(group)},
+                    clock,    system_random(), {.wait_most = StoreUnderTest::check_wait}} {}
+    txmsg::TransactionResult send(std::vector<Message> messages, const std::function<txmsg::Decision()>& local) override {
+        return producer_.send(std::move(messages), [&](sqlite::Transaction& tx) {
+            tx.execute("insert into entries default values");
+            return local();
+        });
+    }
+
+private:
+    sqlite::TransactionProducer producer_;
+};
 
 class SqliteUnderTest final : public StoreUnderTest {
 public:
@@ -24,11 +41,15 @@ public:
         folder_ = name;
         database_ = std::make_shared<sqlite::Database>(folder_ + "/test.db");
         sqlite::migrate(*database_).value();
+        verdicts_ = std::make_unique<sqlite::VerdictStore>(
+            database_->path(), sqlite::VerdictStoreOptions{.wait_most = check_wait, .purge_batch = 7});
+        change("create table entries(n integer primary key)");
         change("create table effects(n integer not null)");
         change("insert into effects values (0)");
         store_ = sqlite::outbox_store(database_);
     }
     ~SqliteUnderTest() override {
+        verdicts_.reset();
         store_.reset();
         database_.reset();
         std::error_code ignored;
@@ -58,21 +79,31 @@ public:
         });
     }
 
-    int effects() override {
-        sqlite::Transaction tx{*database_, sqlite::Transaction::Access::read};
-        auto rows = tx.query("select n from effects");
-        rows.step();
-        return static_cast<int>(rows.integer(0));
-    }
+    int effects() override { return static_cast<int>(number("select n from effects")); }
 
     void purge_old_guards(const std::string& group) override {
         change("update hufu_guard set seen_at_us = seen_at_us - 7200000000");
         sqlite::purge_guards(*database_, group, std::chrono::hours{1}).value();
     }
 
+    txmsg::VerdictStore& verdicts() override { return *verdicts_; }
+    std::unique_ptr<ProducerUnderTest> producer(txmsg::HalfPublisher& halves, std::string group, Clock& clock) override {
+        return std::make_unique<SqliteProducer>(*database_, halves, std::move(group), clock);
+    }
+    int entries() override { return static_cast<int>(number("select count(*) from entries")); }
+    void age_verdicts() override { change("update hufu_verdict set decided_at_us = decided_at_us - 7200000000"); }
+    std::int64_t verdict_rows() override { return number("select count(*) from hufu_verdict"); }
+    void drop_verdict_table() override { change("drop table hufu_verdict"); }
+
     SystemTime now() override { return database_->clock().system_now(); }
 
 private:
+    std::int64_t number(std::string_view sql) {
+        sqlite::Transaction tx{*database_, sqlite::Transaction::Access::read};
+        auto rows = tx.query(sql);
+        rows.step();
+        return rows.integer(0);
+    }
     void change(std::string_view sql) {
         sqlite::Transaction tx{*database_};
         tx.execute(sql);
@@ -82,6 +113,7 @@ private:
     std::string folder_;
     std::shared_ptr<sqlite::Database> database_;
     std::unique_ptr<outbox::Store> store_;
+    std::unique_ptr<sqlite::VerdictStore> verdicts_;
     sqlite::Outbox outbox_;
 };
 
@@ -92,6 +124,7 @@ Factory sqlite_factory() {
 INSTANTIATE_TEST_SUITE_P(Sqlite, OutboxStore, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, ParkingLot, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, Guard, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, Verdicts, testing::Values(sqlite_factory()));
 
 }  // namespace
 }  // namespace hufu::conformance

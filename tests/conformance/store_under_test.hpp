@@ -9,8 +9,18 @@
 #include <hufu/core/message.hpp>
 #include <hufu/idempotency/once.hpp>
 #include <hufu/outbox/store.hpp>
+#include <hufu/txmsg/producer.hpp>
+#include <hufu/txmsg/verdict_store.hpp>
 
 namespace hufu::conformance {
+
+/// A transaction producer of the store's adapter.
+class ProducerUnderTest {
+public:
+    virtual ~ProducerUnderTest() = default;
+    /// The local transaction inserts an entry, then does what `local` says (it may throw).
+    virtual txmsg::TransactionResult send(std::vector<Message> messages, const std::function<txmsg::Decision()>& local) = 0;
+};
 
 /// One fresh database with Hufu's schema and a table of effects, for one test. Failures to set things up throw.
 class StoreUnderTest {
@@ -33,6 +43,19 @@ public:
     [[nodiscard]] virtual int effects() = 0;
     /// Deletes the group's guard rows that are older than an hour, after making all of them two hours old.
     virtual void purge_old_guards(const std::string& group) = 0;
+
+    /// The longest that `verdicts()` may wait for a lock.
+    static constexpr std::chrono::milliseconds check_wait{300};
+    [[nodiscard]] virtual txmsg::VerdictStore& verdicts() = 0;
+    [[nodiscard]] virtual std::unique_ptr<ProducerUnderTest> producer(txmsg::HalfPublisher& halves, std::string group,
+                                                                      Clock& clock) = 0;
+    /// How many entries are committed.
+    [[nodiscard]] virtual int entries() = 0;
+    /// Makes every verdict two hours older than it is.
+    virtual void age_verdicts() = 0;
+    virtual std::int64_t verdict_rows() = 0;
+    virtual void drop_verdict_table() = 0;
+
     /// The database's clock.
     [[nodiscard]] virtual SystemTime now() = 0;
 };

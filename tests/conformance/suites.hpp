@@ -1,4 +1,4 @@
-// The suites' fixtures. Every store is run through all of them (outbox_suite.cpp, parking_suite.cpp, guard_suite.cpp).
+// The suites' fixtures. Every store is run through all of them (outbox_suite.cpp, parking_suite.cpp, guard_suite.cpp, verdict_suite.cpp).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -45,6 +45,12 @@ protected:
 
 /// The guard.
 class Guard : public testing::TestWithParam<Factory> {
+protected:
+    std::unique_ptr<StoreUnderTest> under_test_ = GetParam().make();
+};
+
+/// The verdict table and the producer that writes it.
+class Verdicts : public testing::TestWithParam<Factory> {
 protected:
     std::unique_ptr<StoreUnderTest> under_test_ = GetParam().make();
 };

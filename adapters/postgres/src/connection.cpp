@@ -246,6 +246,7 @@ bool Connection::collect(std::span<const Step> steps, Setting setting, Flight& f
                 flight.failed = true;
                 // What fails before COMMIT keeps COMMIT from running.
                 const bool before_commit = setting == Setting::committing && !is_word(steps[step].sql, "commit");
+                flight.sqlstate = state_of(result);
                 flight.error = error_from(state_of(result), message_of(result),
                                           before_commit ? Setting::in_transaction : setting, about(steps[step].sql));
             }

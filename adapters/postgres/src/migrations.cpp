@@ -164,10 +164,77 @@ outbox::Migration create_guard() {
         }};
 }
 
+outbox::Migration create_verdict() {
+    return {
+        3,
+        "create_verdict",
+        {
+            "set local lock_timeout = '5s'",
+            R"(create table if not exists hufu.verdict(
+    tx_id uuid primary key,
+    verdict text not null check (verdict in ('commit', 'rollback')),
+    decided_at timestamptz not null default clock_timestamp(),
+    decided_by text not null default ''
+))",
+            // One row. Transactions whose id is of a time before the watermark may have been purged; `purged_ms` is how far
+            // purging may go by now: everybody who could still see an older watermark has ended (`moved_by`).
+            R"(create table if not exists hufu.verdict_store(
+    only_row boolean primary key default true check (only_row),
+    uuid uuid not null default gen_random_uuid(),
+    system_identifier text not null,
+    watermark_ms bigint not null default 0,
+    moved_by xid8 not null default '0',
+    purged_ms bigint not null default 0
+))",
+            "insert into hufu.verdict_store(system_identifier) select system_identifier::text from pg_control_system() "
+            "on conflict do nothing",
+            // The time in a UUIDv7, in milliseconds; 0 for ids of other kinds.
+            R"(create or replace function hufu.minted_ms(id uuid) returns bigint language sql immutable strict as $$
+    select case when get_byte(uuid_send(id), 6) >> 4 = 7
+                then ('x' || encode(substring(uuid_send(id) from 1 for 6), 'hex'))::bit(48)::bigint else 0 end
+$$)",
+            R"(create or replace function hufu.open_verdict(transaction_id uuid) returns void language plpgsql as $$
+declare
+    mark bigint;
+begin
+    if current_setting('synchronous_commit') = 'off'
+       and coalesce(current_setting('hufu.allow_asynchronous_commit', true), '') <> 'on' then
+        raise exception using errcode = 'HF001',
+            message = 'transaction message refused: synchronous_commit is off in this transaction, so a crash of the server '
+                      'could forget rows whose message is already visible; set synchronous_commit to on, or allow it with '
+                      'hufu.allow_asynchronous_commit = on';
+    end if;
+    insert into hufu.verdict(tx_id, verdict, decided_by) values (transaction_id, 'commit', 'local transaction')
+        on conflict do nothing;
+    if not found then
+        raise exception using errcode = 'HF003', message = format(
+            'transaction %s must not commit any more: its verdict is decided (a check-back found it not committed and '
+            'rolled it back, or the id was used before); send the messages again as a new transaction', transaction_id);
+    end if;
+    select watermark_ms into strict mark from hufu.verdict_store;
+    if hufu.minted_ms(transaction_id) < mark then
+        raise exception using errcode = 'HF003', message = format(
+            'transaction %s must not commit any more: its id is older than the verdicts that are kept (since %s); send the '
+            'messages again as a new transaction, and see that the clocks of producer and database agree',
+            transaction_id, to_timestamp(mark / 1000.0));
+    end if;
+end $$)",
+            // For a database that was restored from a dump of another server: `true` makes it a store of its own (a copy),
+            // `false` lets it take that one's place.
+            R"(create or replace function hufu.adopt_verdicts(as_new_store boolean) returns uuid language sql as $$
+    update hufu.verdict_store set
+        uuid = case when as_new_store then gen_random_uuid() else uuid end,
+        system_identifier = (select c.system_identifier::text from pg_control_system() c)
+    returning uuid
+$$)",
+            "insert into hufu.schema_migration(version, name) values (3, 'create_verdict') on conflict do nothing",
+        }};
+}
+
 }  // namespace
 
 std::span<const outbox::Migration> migrations() {
-    static const std::vector<outbox::Migration> all{create_outbox(), create_guard()};
+    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict()};
     return all;
 }
 

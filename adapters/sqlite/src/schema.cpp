@@ -87,6 +87,29 @@ outbox::Migration create_guard() {
             }};
 }
 
+outbox::Migration create_verdict() {
+    return {
+        3,
+        "create_verdict",
+        {
+            "create table if not exists hufu_verdict(\n"
+            "  tx_id blob primary key,\n"
+            "  verdict text not null check (verdict in ('commit', 'rollback')),\n"
+            "  decided_at_us integer not null,\n"
+            "  decided_by text not null) without rowid",
+            // One row. The file's inode is no part of the identity: a file that was copied by hand is a copy to a person
+            // only, who gives it an identity of its own (docs/transactions.md).
+            "create table if not exists hufu_verdict_store(\n"
+            "  only_row integer primary key check (only_row = 1),\n"
+            "  uuid text not null,\n"
+            "  watermark_ms integer not null)",
+            "insert or ignore into hufu_verdict_store(only_row, uuid, watermark_ms)\n"
+            "select 1, substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-4' || substr(h, 14, 3) || '-8' || substr(h, 18, 3) "
+            "|| '-' || substr(h, 21, 12), 0 from (select lower(hex(randomblob(16))) as h)",
+            recorded(3, "create_verdict"),
+        }};
+}
+
 int version_in(Transaction& tx) {
     if (!tx.query("select 1 from sqlite_master where type = 'table' and name = 'hufu_schema'").step()) {
         return 0;
@@ -105,7 +128,7 @@ Error newer(const Database& database, int found, int expected) {
 
 }  // namespace
 
-std::vector<outbox::Migration> migrations() { return {create_outbox(), create_guard()}; }
+std::vector<outbox::Migration> migrations() { return {create_outbox(), create_guard(), create_verdict()}; }
 
 Result<int> migrate(Database& database) {
     return caught<int>([&]() -> Result<int> {

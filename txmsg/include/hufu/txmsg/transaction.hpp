@@ -1,12 +1,14 @@
 // Runs one transaction message over a broker, a local transaction and a verdict store: what every adapter's producer does.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <span>
 #include <stop_token>
+#include <type_traits>
+#include <utility>
 
 #include <hufu/core/clock.hpp>
-#include <hufu/core/random.hpp>
 #include <hufu/txmsg/producer_machine.hpp>
 
 namespace hufu::txmsg {
@@ -24,10 +26,25 @@ public:
     virtual void roll_back() noexcept = 0;
 };
 
-/// What a send goes by. The defaults suit a service with one kind of transaction message.
-struct SendOptions {
-    std::string handler = {};  ///< which handler of the group answers checks; see `ResponderOptions`
-    std::optional<std::chrono::seconds> first_check_after = {};  ///< longer than the local transaction usually takes
+/// What a user writes: changes rows, then says whether they stay. A function that returns nothing means `commit`. Must
+/// neither commit nor roll back. An exception rolls back.
+template <class Transaction>
+class Local {
+public:
+    template <std::invocable<Transaction&> Function>
+    Local(Function function)  // NOLINT(google-explicit-constructor): lambdas are handed in
+        : run_{[f = std::move(function)](Transaction& transaction) mutable {
+              if constexpr (std::is_void_v<std::invoke_result_t<Function&, Transaction&>>) {
+                  f(transaction);
+                  return Decision::commit;
+              } else {
+                  return static_cast<Decision>(f(transaction));
+              }
+          }} {}
+    Decision operator()(Transaction& transaction) const { return run_(transaction); }
+
+private:
+    std::function<Decision(Transaction&)> run_;
 };
 
 /// Drives a machine to its end. `messages` are the halves (ids set). An exception of `local` rolls back, says so to the

@@ -106,6 +106,7 @@ struct Flight {
     std::vector<Rows> answers;
     bool failed = false;
     Error error;
+    std::string sqlstate;  ///< the server's own word for `error`; empty where none came
 };
 
 struct ConnectionOptions {

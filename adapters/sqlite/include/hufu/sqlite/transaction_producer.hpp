@@ -1,0 +1,58 @@
+// Transaction messages whose local transaction is one of SQLite.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <hufu/core/clock.hpp>
+#include <hufu/core/message.hpp>
+#include <hufu/core/random.hpp>
+#include <hufu/sqlite/database.hpp>
+#include <hufu/sqlite/verdicts.hpp>
+#include <hufu/txmsg/producer.hpp>
+
+namespace hufu::sqlite {
+
+/// Rows and messages together or not at all, without an outbox: halves are stored at the broker, the local transaction runs
+/// with its verdict row first, commits, and the broker is told. Whatever dies in between, check-back settles it from the
+/// verdict row; this producer answers checks from its construction on (`ProducerOptions::responder`).
+///
+/// Thread-safe; local transactions on one file take turns. Borrows all it is given.
+///
+///     hufu::sqlite::TransactionProducer producer{database, *halves, {.group = "orders"}};
+///     auto sent = producer.send(order_paid, [&](hufu::sqlite::Transaction& tx) { mark_paid(tx, order.id); });
+class TransactionProducer {
+public:
+    using Local = txmsg::Local<Transaction>;
+
+    /// The file must have Hufu's tables (`migrate`). Throws `hufu::Exception`: `wrong_version`, `invalid_argument` (group),
+    /// and what opening the file throws.
+    TransactionProducer(Database& database, txmsg::HalfPublisher& halves, txmsg::ProducerOptions options,
+                        Clock& clock = system_clock(), Random& random = system_random(), VerdictStoreOptions store = {});
+    /// Stops answering checks. No send may be running.
+    ~TransactionProducer();
+    TransactionProducer(const TransactionProducer&) = delete;
+    TransactionProducer& operator=(const TransactionProducer&) = delete;
+
+    /// Sends one message, or several that become visible together; nil ids are minted. `local` may return
+    /// `txmsg::Decision::rollback`, or nothing. It must not open another write transaction on the file.
+    ///
+    /// `committed`: the rows are there and the messages will be, whether the broker answered or not. `rolled_back`: neither,
+    /// ever; `error` says why unless `local` wanted it. `in_doubt`: the disk failed at COMMIT, and the file could not be
+    /// asked in time; check-back decides later, the same for rows and messages.
+    ///
+    /// Throws what `local` throws, after rolling back and telling the broker; and `invalid_argument` for messages that no
+    /// broker takes, before anything was done.
+    [[nodiscard]] txmsg::TransactionResult send(Message message, const Local& local, const txmsg::SendOptions& options = {});
+    [[nodiscard]] txmsg::TransactionResult send(std::vector<Message> messages, const Local& local,
+                                                const txmsg::SendOptions& options = {});
+
+    /// For `purge` and `look`.
+    [[nodiscard]] VerdictStore& verdicts() noexcept;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hufu::sqlite

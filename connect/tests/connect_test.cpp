@@ -21,6 +21,14 @@ TEST(Connect, ListsTheKnownStoresForAnUnknownOne) {
     }
 }
 
+TEST(Connect, ListsTheKnownVerdictStoresForAnUnknownOne) {
+    const auto opened = verdicts("redis://localhost");
+    ASSERT_FALSE(opened);
+    EXPECT_THAT(opened.error().text(), AllOf(HasSubstr("a verdict store"), HasSubstr("sqlite:PATH")));
+    EXPECT_EQ(verdicts("sqlite:/nonexistent/orders.db").error().code(), ErrorCode::not_found);
+    EXPECT_TRUE(verdicts("postgresql://nobody@127.0.0.1:1/orders")) << "connected to at first use";
+}
+
 TEST(Connect, ListsTheKnownBrokersForAnUnknownOne) {
     for (const std::string url : {"kafka://localhost:9092", "localhost:9876", "rocketmq://", "sqlite:orders.db"}) {
         const auto opened = publisher(url);

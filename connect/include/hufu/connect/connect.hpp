@@ -13,6 +13,7 @@
 #include <hufu/core/random.hpp>
 #include <hufu/core/subscription.hpp>
 #include <hufu/outbox/store.hpp>
+#include <hufu/txmsg/verdict_store.hpp>
 
 // Known addresses:
 //   stores    sqlite:PATH, postgresql://USER@HOST/DATABASE
@@ -45,6 +46,11 @@ struct Surroundings {
 
 /// The same as a script to review and run by other means.
 [[nodiscard]] Result<std::string> printed_migrations(const std::string& url);
+
+/// The verdict table in an existing database that has the schema (`migrate_outbox` brings it). For SQLite the file is
+/// opened at once; PostgreSQL is connected to at first use.
+[[nodiscard]] Result<std::unique_ptr<txmsg::VerdictStore>> verdicts(const std::string& url,
+                                                                    const Surroundings& surroundings = {});
 
 /// Hands messages to the broker. A broker that is away is an outcome of each publish, not an error here.
 [[nodiscard]] Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings = {});

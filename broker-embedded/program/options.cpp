@@ -60,6 +60,20 @@ std::string take(ProgramOptions& options, std::string_view flag, const std::stri
         auto levels = parse_delay_levels(value);
         if (!levels) return "--delay-levels: " + levels.error().text();
         server.delay_levels = std::move(*levels);
+    } else if (flag == "--tx-first-check" || flag == "--tx-check-interval" || flag == "--tx-check-interval-max" ||
+               flag == "--tx-budget") {
+        const auto duration = parse_duration(value);
+        if (!duration || *duration < std::chrono::milliseconds{1} || *duration > std::chrono::days{366})
+            return std::string{flag} + " \"" + value + "\": must be a duration from 1ms to a year, such as 6s or 3d";
+        auto& transactions = server.transactions;
+        auto& into = flag == "--tx-first-check"      ? transactions.first_check
+                     : flag == "--tx-check-interval" ? transactions.check_interval
+                     : flag == "--tx-budget"         ? transactions.budget
+                                                     : transactions.check_interval_max;
+        into = std::chrono::ceil<std::chrono::milliseconds>(*duration);
+    } else if (flag == "--tx-pending-max") {
+        if (!read_number(value, server.transactions.pending_max) || server.transactions.pending_max > 100'000'000)
+            return "--tx-pending-max \"" + value + "\": must be a number up to 100000000";
     } else if (flag == "--keep-for") {
         const auto duration = parse_duration(value);
         if (!duration || *duration < std::chrono::nanoseconds{0} || *duration > std::chrono::days{36'525})
@@ -135,6 +149,11 @@ const char* program_help() noexcept {
            "  --delay-levels LADDER          what DELAY=1, 2, … wait (default \"1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m "
            "10m "
            "20m 30m 1h 2h\"); units ms, s, m, h, d\n"
+           "  --tx-first-check DURATION      from a half message to the first question what became of it (default 6s)\n"
+           "  --tx-check-interval DURATION   from the first question to the second (default 10s); then it doubles …\n"
+           "  --tx-check-interval-max DURATION  … up to this (default 10m)\n"
+           "  --tx-budget DURATION           a half message older than this without a verdict is parked (default 3d)\n"
+           "  --tx-pending-max N             half messages without a verdict, 64 bytes of memory each (default 2000000)\n"
            "  --keep-for DURATION            older messages are deleted, after an alarm (default 72h; 0: never)\n"
            "  --keep-bytes SIZE              the oldest are deleted, after an alarm, when the log is larger (default 0: no "
            "limit)\n"

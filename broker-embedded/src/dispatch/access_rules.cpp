@@ -85,6 +85,7 @@ constexpr AccessRule rules[] = {
     admin(Code::get_name_server_config),
     publish(Code::send_batch_message, "b"),
     {Code::query_consume_queue, Need::fields, "topic", Right::subscribe, "consumerGroup", true},
+    admin(Code::resume_check_half_message),
     publish(Code::send_reply_message, "topic"),
     publish(Code::send_reply_message_v2, "b"),
     admin(Code::add_write_perm_of_broker),
@@ -96,6 +97,10 @@ constexpr AccessRule rules[] = {
     consume(Code::get_subscription_group_config, "group"),
     consume(Code::lite_pull_message, "consumerGroup", "topic"),
     publish(Code::recall_message, "topic"),
+    admin(Code::list_transactions),
+    admin(Code::show_transaction),
+    admin(Code::decide_transaction),
+    admin(Code::resume_transaction),
 };
 
 static_assert(std::is_sorted(std::begin(rules), std::end(rules),

@@ -43,6 +43,7 @@ DispatchState::DispatchState(Log& log_in, DispatcherOptions options_in, MessageI
              add_send_handlers,
              add_topic_admin_handlers,
              add_transaction_handlers,
+             add_transaction_admin_handlers,
          })
         add(handlers);
 }

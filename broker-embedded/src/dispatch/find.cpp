@@ -36,9 +36,9 @@ bool has_token(std::string_view keys, std::string_view wanted) {
 }
 
 /// Whether clients may see the record: it is in the queue it names and its topic was not deleted since, or it is a delayed
-/// one. Other hidden queues are the broker's own.
+/// one, or a half message. Other hidden queues are the broker's own.
 bool is_visible(DispatchState& state, QueueHandle queue, const remoting::Record& record) {
-    if (queue == state.timers.wheel()) return true;
+    if (queue == state.timers.wheel() || state.transactions.holds_halves(queue)) return true;
     return state.log.queue_name(queue).topic == record.topic &&
            static_cast<std::uint64_t>(record.queue_offset) >= state.log.min_offset(queue);
 }
@@ -65,6 +65,7 @@ std::optional<Found> look_at(DispatchState& state, const remoting::QueryMessageR
     found.unique_key = properties.get(remoting::property::unique_key).value_or("");
     const bool by_key = !query.unique_key && has_token(properties.get(remoting::property::keys).value_or(""), query.key);
     if (!by_key && found.unique_key != query.key) return std::nullopt;
+    if (state.transactions.holds_halves(*queue) && !state.transactions.show_half(state, found.bytes)) return std::nullopt;
     return found;
 }
 
@@ -95,6 +96,7 @@ static void handle_view(DispatchState& state, const Request& request) {
     const auto record = remoting::decode_record(state.read_bytes);
     if (!record || !is_visible(state, *queue, *record)) return nothing();
     if (!admit_topic(state, request, Right::subscribe, record->topic)) return;
+    if (state.transactions.holds_halves(*queue)) static_cast<void>(state.transactions.show_half(state, state.read_bytes));
     state.succeed(request, {reinterpret_cast<const char*>(state.read_bytes.data()), state.read_bytes.size()});
 }
 

@@ -46,18 +46,19 @@ private:
 
 // One function per family, in the file of that family.
 
-void add_filter_handlers(HandlerTable& table);         // filters.cpp
-void add_find_handlers(HandlerTable& table);           // find.cpp
-void add_group_handlers(HandlerTable& table);          // groups.cpp
-void add_name_service_handlers(HandlerTable& table);   // name_service.cpp
-void add_offset_handlers(HandlerTable& table);         // offsets.cpp
-void add_pull_handlers(HandlerTable& table);           // pull.cpp
-void add_recall_handlers(HandlerTable& table);         // recall.cpp
-void add_send_handlers(HandlerTable& table);           // send.cpp
-void add_broker_config_handlers(HandlerTable& table);  // broker_config.cpp
-void add_consume_stats_handlers(HandlerTable& table);  // consume_stats.cpp
-void add_runtime_info_handlers(HandlerTable& table);   // runtime_info.cpp
-void add_topic_admin_handlers(HandlerTable& table);    // topic_admin.cpp
-void add_transaction_handlers(HandlerTable& table);    // transaction_requests.cpp
+void add_filter_handlers(HandlerTable& table);             // filters.cpp
+void add_find_handlers(HandlerTable& table);               // find.cpp
+void add_group_handlers(HandlerTable& table);              // groups.cpp
+void add_name_service_handlers(HandlerTable& table);       // name_service.cpp
+void add_offset_handlers(HandlerTable& table);             // offsets.cpp
+void add_pull_handlers(HandlerTable& table);               // pull.cpp
+void add_recall_handlers(HandlerTable& table);             // recall.cpp
+void add_send_handlers(HandlerTable& table);               // send.cpp
+void add_broker_config_handlers(HandlerTable& table);      // broker_config.cpp
+void add_consume_stats_handlers(HandlerTable& table);      // consume_stats.cpp
+void add_runtime_info_handlers(HandlerTable& table);       // runtime_info.cpp
+void add_topic_admin_handlers(HandlerTable& table);        // topic_admin.cpp
+void add_transaction_handlers(HandlerTable& table);        // transaction_requests.cpp
+void add_transaction_admin_handlers(HandlerTable& table);  // transaction_admin.cpp
 
 }  // namespace hufu::broker

@@ -213,6 +213,8 @@ void write_metrics(DispatchState& state, std::string& into) {
     write_topics(state, text);
     write_backlogs(state, text);
     write_traffic(state, text);
+    text.single("hufu_broker_transactions_oldest_pending_seconds", "gauge",
+                "Age of the oldest half message that is asked about", state.transactions.oldest_pending_s(state));
     if (state.series_left_out && !told)
         state.alarm("there are more than " + std::to_string(state.options.metric_series_max) +
                     " topics or groups; /metrics shows the rest as \"(other)\" (--metrics-series shows more)");

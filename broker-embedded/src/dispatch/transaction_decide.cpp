@@ -3,6 +3,7 @@
 
 #include <hufu/core/assert.hpp>
 #include <hufu/core/mutant.hpp>
+#include <hufu/remoting/ids.hpp>
 #include <hufu/remoting/properties.hpp>
 
 #include "delay.hpp"
@@ -43,7 +44,17 @@ std::string Transactions::address(DispatchState& state, const std::vector<Loaded
     return {};
 }
 
+bool Transactions::links_to(const LoadedHalf& half, const Destination& to) const {
+    return !to.delay && !half.half.place.moved && half.record.queue_id == to.queue_id &&
+           log_.link_reaches(half.home.log_offset);
+}
+
 Result<Appended> Transactions::deliver(DispatchState& state, const LoadedHalf& half, const Destination& to) {
+    Traits traits;
+    static_cast<void>(read_properties(half.record.properties, traits));
+    if (links_to(half, to))
+        return log_.append_link(to.queue, remoting::tags_code(traits.tags),
+                                {halves_, half.home.offset, half.home.log_offset});
     remoting::Record record = half.record;
     std::string properties;
     if (half.half.place.moved) {
@@ -54,7 +65,7 @@ Result<Appended> Transactions::deliver(DispatchState& state, const LoadedHalf& h
     record.sys_flag = (record.sys_flag & ~remoting::sys_flag::transaction_mask) | remoting::sys_flag::transaction_commit;
     record.prepared_transaction_offset = static_cast<std::int64_t>(half.home.log_offset);
     record.store_host = state.options.advertised;
-    Traits traits;
+    traits = {};
     static_cast<void>(read_properties(record.properties, traits));
     if (to.delay) return state.timers.store(state, record, traits, *to.delay);
     return broker::store(state, to.queue, record, traits, {.has_body_crc = true});
@@ -64,7 +75,9 @@ Result<void> Transactions::append_group(DispatchState& state, const std::vector<
                                         const std::vector<Destination>& destinations, const VerdictRequest& request,
                                         Flight& flight) {
     const bool commit = request.verdict == Verdict::commit;
-    std::uint64_t bytes = names_bytes;
+    const bool delayed =
+        std::any_of(destinations.begin(), destinations.end(), [](const Destination& to) { return to.delay.has_value(); });
+    std::uint64_t bytes = delayed ? names_bytes : 0;
     std::uint64_t records = 16;
     for (std::size_t at = 0; at < halves.size(); ++at) {
         bytes += event_bytes_max;
@@ -74,22 +87,33 @@ Result<void> Transactions::append_group(DispatchState& state, const std::vector<
     if (auto reserved = log_.reserve(bytes, records); !reserved) return reserved;
     for (std::size_t at = 0; at < halves.size(); ++at) {
         const LoadedHalf& half = halves[at];
+        std::uint64_t delivered_at = 0;
         if (commit) {
             const auto delivered = deliver(state, half, destinations[at]);
             HUFU_ASSERT(delivered);  // room was reserved, and what a half may look like was looked at when it came
+            delivered_at = delivered->log_offset;
             flight.ticket = delivered->ticket;
             flight.bytes += half.bytes.size();
             flight.grown.push_back(destinations[at].delay ? state.timers.wheel() : destinations[at].queue);
         }
         if (mutant_active("verdict_not_durable") && flight.ticket != 0) continue;
-        const auto event = append_event(
-            state, decisions_, event_of(half, commit ? EventKind::commit : EventKind::rollback, request.by, request.reason));
+        const auto event = append_verdict(state, half, request, delivered_at);
         HUFU_ASSERT(event);
         next_event_ = event->queue_offset + 1;
         ++events_since_book_;
         flight.ticket = event->ticket;
     }
     return {};
+}
+
+Result<Appended> Transactions::append_verdict(DispatchState& state, const LoadedHalf& half, const VerdictRequest& request,
+                                              std::uint64_t delivered_at) {
+    const EventKind kind = request.verdict == Verdict::commit ? EventKind::commit : EventKind::rollback;
+    HalfEvent event = event_of(half, kind, request.by, request.reason);
+    event.delivered_at = delivered_at;
+    if (request.peer && request.reason.empty())
+        return append_short_event(state, decisions_, event, *request.peer, request.from_check);
+    return append_event(state, decisions_, event);
 }
 
 void Transactions::apply(DispatchState& state, std::vector<LoadedHalf>& halves, const VerdictRequest& request, Then then) {

@@ -25,14 +25,21 @@ std::string name_of(const VerdictRequest& request) {
 }
 
 /// Why the half is not the one that is meant, empty when it is.
-std::string foreign_fault(const VerdictRequest& request, std::string_view group, const HalfHome& home) {
-    if (!request.group.empty() && request.group != group)
+std::string foreign_fault(const VerdictRequest& request, std::uint64_t group_hash, const HalfHome& home) {
+    if (!request.group.empty() && transaction_hash(request.group) != group_hash)
         return name_of(request) + " is of another producer group than \"" + request.group.substr(0, group_length_max) +
                "\": only its own group decides it";
     if (request.home && request.log_offset && *request.log_offset != home.log_offset)
         return name_of(request) + " does not stand at offset " + std::to_string(*request.log_offset) +
                " of the log: tranStateTableOffset and commitLogOffset must be those of one message";
     return {};
+}
+
+std::string name_of(const HalfEvent& event, const VerdictRequest& request) {
+    if (!event.transaction.empty()) return "transaction \"" + event.transaction + "\"";
+    if (transaction_hash(request.transaction) == event.transaction_hash)
+        return "transaction \"" + request.transaction + "\"";
+    return name_of(request);
 }
 
 std::string_view word_of(Verdict verdict) noexcept { return verdict == Verdict::commit ? "commit" : "rollback"; }
@@ -86,7 +93,7 @@ std::vector<LoadedHalf> Transactions::find_halves(DispatchState& state, const Ve
                    name_of(request) + " is damaged and cannot be read; an administrator can give it up"};
         return halves;
     }
-    if (std::string fault = foreign_fault(request, loaded->group, loaded->home); !fault.empty()) {
+    if (std::string fault = foreign_fault(request, transaction_hash(loaded->group), loaded->home); !fault.empty()) {
         refusal = {ResponseCode::no_permission, std::move(fault)};
         return halves;
     }
@@ -157,9 +164,10 @@ void Transactions::answer_of_past(DispatchState& state, const VerdictRequest& re
         return then(state, refused(ResponseCode::system_busy,
                                    "[OVERLOAD] part of the key index is being rebuilt, try again in a moment"));
     const auto is_meant = [&](const HalfEvent& event) {
-        return is_verdict(event.kind) && (request.home ? event.home.offset == *request.home
-                                                       : event.transaction == request.transaction &&
-                                                             (request.group.empty() || event.group == request.group));
+        if (!is_verdict(event.kind)) return false;
+        if (request.home) return event.home.offset == *request.home;
+        return event.transaction_hash == transaction_hash(request.transaction) &&
+               (request.group.empty() || event.group_hash == transaction_hash(request.group));
     };
     const auto said = std::find_if(events->begin(), events->end(), is_meant);
     if (said == events->end()) {
@@ -171,7 +179,7 @@ void Transactions::answer_of_past(DispatchState& state, const VerdictRequest& re
                                    name_of(request) + " is unknown: no such half message is or was stored here" +
                                        (request.home ? "" : ", or its verdict has expired")));
     }
-    if (std::string fault = foreign_fault(request, said->group, said->home); !fault.empty())
+    if (std::string fault = foreign_fault(request, said->group_hash, said->home); !fault.empty())
         return then(state, refused(ResponseCode::no_permission, std::move(fault)));
     VerdictAnswer answer;
     answer.decided_before = true;
@@ -179,12 +187,12 @@ void Transactions::answer_of_past(DispatchState& state, const VerdictRequest& re
     const Verdict first = said->kind == EventKind::rollback ? Verdict::rollback : Verdict::commit;
     if (request.verdict == Verdict::unknown || request.verdict == first) return then(state, answer);
     refused_count_.add();
-    answer.refusal = {ResponseCode::illegal_operation, "transaction \"" + said->transaction + "\" was " +
-                                                           std::string{to_string(said->kind)} + " by " + said->by +
-                                                           "; the first verdict counts, and this " +
-                                                           std::string{word_of(request.verdict)} + " does not"};
-    const bool known = std::any_of(events->begin(), events->end(),
-                                   [](const HalfEvent& event) { return event.kind == EventKind::conflict; });
+    answer.refusal = {ResponseCode::illegal_operation,
+                      name_of(*said, request) + " was " + std::string{to_string(said->kind)} + " by " + said->by +
+                          "; the first verdict counts, and this " + std::string{word_of(request.verdict)} + " does not"};
+    const bool known = std::any_of(events->begin(), events->end(), [&](const HalfEvent& event) {
+        return event.kind == EventKind::conflict && event.transaction_hash == said->transaction_hash;
+    });
     if (request.verdict == Verdict::commit && !known && !request.group.empty())
         return note_conflict(state, request, *said, answer.refusal, then);
     then(state, answer);
@@ -196,6 +204,11 @@ void Transactions::note_conflict(DispatchState& state, const VerdictRequest& req
     conflict.kind = EventKind::conflict;
     conflict.by = request.by;
     conflict.reason = request.reason;
+    auto half = half_at_home(event.home.offset);
+    if (const auto loaded = half ? load_half(*half) : std::nullopt) {
+        conflict.group = loaded->group;
+        conflict.transaction = loaded->transaction;
+    }
     const auto appended = append_event(state, decisions_, conflict);
     VerdictAnswer answer;
     answer.state = VerdictAnswer::State::rolled_back;
@@ -205,13 +218,13 @@ void Transactions::note_conflict(DispatchState& state, const VerdictRequest& req
     next_event_ = appended->queue_offset + 1;
     ++events_since_book_;
     conflicts_count_.add();
-    state.alarm("transaction \"" + event.transaction + "\" of producer group \"" + event.group + "\" was rolled back by " +
-                event.by + ", and then " + request.by +
+    state.alarm(name_of(conflict, request) + " of producer group \"" + request.group + "\" was rolled back by " + event.by +
+                ", and then " + request.by +
                 " committed it: the commit was refused. Compare the business data, then settle it: hufu tx show, commit or "
                 "rollback");
     Flight flight;
     flight.ticket = appended->ticket;
-    if (auto half = half_at_home(event.home.offset); half && !book_.find(half->home)) {
+    if (half && !book_.find(half->home)) {
         half->state = HalfState::conflict;
         flight.before.emplace_back(half->home, std::nullopt);
         book_.add(*half);

@@ -92,12 +92,14 @@ Refusal Transactions::look_for_verdict(DispatchState& state, const HalfTraits& t
                                                             "; a half that comes after the verdict is not taken"};
     };
     if (deciding_transactions_.contains(hash)) return refusal("decided a moment ago");
-    if (!decided_lately_.may_contain(hash)) return {};
+    if (!decided_lately_.may_contain(hash) &&
+        !std::binary_search(early_hashes_.begin(), early_hashes_.end(), short_hash(hash)))
+        return {};
     const auto events = find_events(state, decisions_, traits.transaction);
     if (!events)
         return {ResponseCode::system_busy, "[OVERLOAD] part of the key index is being rebuilt, try again in a moment"};
     for (const HalfEvent& event : *events)
-        if (is_verdict(event.kind) && event.transaction == traits.transaction && event.group == traits.group)
+        if (is_verdict(event.kind) && event.transaction_hash == hash && event.group_hash == transaction_hash(traits.group))
             return refusal(event.kind == EventKind::rollback ? "rolled back" : "committed");
     return {};
 }

@@ -1,7 +1,10 @@
 #include "transaction_records.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstring>
+#include <span>
 
 #include <hufu/broker/message_keys.hpp>
 #include <hufu/remoting/properties.hpp>
@@ -169,6 +172,7 @@ Result<Appended> append_event(DispatchState& state, QueueHandle decisions, const
     Record record = own_record(decisions_topic, reason);
     record.flag = static_cast<std::int32_t>(event.kind);
     record.prepared_transaction_offset = static_cast<std::int64_t>(event.home.log_offset);
+    record.born_timestamp = static_cast<std::int64_t>(event.delivered_at);
     record.properties = properties;
     Traits traits;
     traits.unique_key = key;
@@ -188,10 +192,70 @@ std::optional<HalfEvent> read_event(const remoting::Record& record) {
     event.home.log_offset = static_cast<std::uint64_t>(record.prepared_transaction_offset);
     event.transaction = view.get(property::keys).value_or("");
     event.group = view.get(property::producer_group).value_or("");
+    event.transaction_hash = transaction_hash(event.transaction);
+    event.group_hash = transaction_hash(event.group);
+    event.delivered_at = static_cast<std::uint64_t>(record.born_timestamp);
     event.by = view.get(by_property).value_or("");
     event.reason = record.body;
     event.at_ms = record.store_timestamp;
     return event;
+}
+
+// In few bytes: what a producer decided.
+
+namespace {
+
+struct ShortEvent {
+    std::uint64_t home = 0;
+    std::uint64_t home_log_offset = 0;
+    std::uint64_t group_hash = 0;
+    std::uint64_t transaction_hash = 0;
+    std::uint64_t delivered_at = 0;
+    std::uint8_t kind = 0;
+    std::uint8_t by_check = 0;
+    std::uint16_t port = 0;
+    std::array<std::uint8_t, 4> ip = {};
+};
+static_assert(sizeof(ShortEvent) == 48 && sizeof(ShortEvent) <= Log::mark_payload_max);
+
+std::optional<HalfEvent> read_short_event(const Mark& mark) {
+    ShortEvent stored;
+    if (mark.payload.size() != sizeof stored) return std::nullopt;
+    std::memcpy(&stored, mark.payload.data(), sizeof stored);
+    HalfEvent event;
+    event.kind = static_cast<EventKind>(stored.kind);
+    event.home.offset = stored.home;
+    event.home.log_offset = stored.home_log_offset;
+    event.group_hash = stored.group_hash;
+    event.transaction_hash = stored.transaction_hash;
+    event.delivered_at = stored.delivered_at;
+    event.by = producer_text({stored.ip, stored.port}, stored.by_check != 0);
+    event.at_ms = static_cast<std::int64_t>(mark.stored_at_ms);
+    return event;
+}
+
+}  // namespace
+
+std::string producer_text(const remoting::Host& peer, bool by_check) {
+    return (by_check ? "check of producer " : "producer ") + host_text(peer);
+}
+
+Result<Appended> append_short_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event,
+                                    const remoting::Host& peer, bool by_check) {
+    ShortEvent stored;
+    stored.home = event.home.offset;
+    stored.home_log_offset = event.home.log_offset;
+    stored.group_hash = transaction_hash(event.group);
+    stored.transaction_hash = transaction_hash(event.transaction);
+    stored.delivered_at = event.delivered_at;
+    stored.kind = static_cast<std::uint8_t>(event.kind);
+    stored.by_check = by_check ? 1 : 0;
+    stored.port = static_cast<std::uint16_t>(peer.port);
+    stored.ip = peer.ip;
+    const std::array<std::uint64_t, 2> keys{message_key(decisions_topic, event_key(event.home.offset)),
+                                            stored.transaction_hash};
+    return state.log.append_mark(decisions, event_code(event.kind, event.home.offset), std::as_bytes(std::span{&stored, 1}),
+                                 keys);
 }
 
 std::optional<std::vector<HalfEvent>> find_events(DispatchState& state, QueueHandle decisions, std::string_view key) {
@@ -201,14 +265,16 @@ std::optional<std::vector<HalfEvent>> find_events(DispatchState& state, QueueHan
     query.hits_max = events_read_max;
     const KeyHits hits = state.log.find_key(query);
     for (const std::uint64_t log_offset : hits.log_offsets) {
-        std::vector<std::byte> bytes;
-        const auto queue = state.log.read_at(log_offset, bytes);
-        if (!queue || *queue != decisions) continue;
-        const auto record = remoting::decode_record(bytes);
-        if (!record) continue;
-        auto event = read_event(*record);
-        if (event && (event->transaction == key || event_key(event->home.offset) == key))
-            events.push_back(std::move(*event));
+        std::optional<HalfEvent> event;
+        if (const auto mark = state.log.read_mark(log_offset)) {
+            if (mark->queue == decisions) event = read_short_event(*mark);
+        } else {
+            std::vector<std::byte> bytes;
+            const auto queue = state.log.read_at(log_offset, bytes);
+            if (!queue || *queue != decisions) continue;
+            if (const auto record = remoting::decode_record(bytes)) event = read_event(*record);
+        }
+        if (event) events.push_back(std::move(*event));
     }
     // What is missing may be the very one that decides.
     if (events.empty() && hits.segments_missing > 0) return std::nullopt;

@@ -31,6 +31,7 @@ struct HalfTraits {
 /// What is wrong with a half that a client sends, empty when nothing is.
 [[nodiscard]] std::string half_fault(const HalfTraits& traits);
 
+/// Of a transaction's id or a group's name.
 [[nodiscard]] std::uint64_t transaction_hash(std::string_view transaction) noexcept;
 [[nodiscard]] inline std::uint32_t short_hash(std::uint64_t hash) noexcept {
     return static_cast<std::uint32_t>(hash) & Half::hash_mask;
@@ -74,15 +75,19 @@ enum class EventKind : std::uint8_t {
     return kind == EventKind::commit || kind == EventKind::rollback || kind == EventKind::undelivered;
 }
 
-/// One line of a half's history, in the queue of decisions.
+/// One line of a half's history, in the queue of decisions. What producers decide is most of it, and is kept short there: then
+/// group and transaction are known by their hashes only, and there is no reason.
 struct HalfEvent {
     EventKind kind = EventKind::commit;
     HalfHome home;
-    std::string group;
-    std::string transaction;
-    std::string by;          ///< who: "producer 10.0.0.2:4711", "check 10.0.0.2:4711", "admin alice", "broker"
-    std::string reason;      ///< why, in words; may be empty
-    std::int64_t at_ms = 0;  ///< set when read: when it was stored
+    std::string group;        ///< may be empty
+    std::string transaction;  ///< may be empty
+    std::uint64_t group_hash = 0;
+    std::uint64_t transaction_hash = 0;
+    std::uint64_t delivered_at = 0;  ///< of a commit: where in the log that stands by which the message is in its queue
+    std::string by;                  ///< who: "producer 10.0.0.2:4711", "check 10.0.0.2:4711", "admin alice", "broker"
+    std::string reason;              ///< why, in words; may be empty
+    std::int64_t at_ms = 0;          ///< set when read: when it was stored
 };
 /// Bytes of an event in the log, at most.
 inline constexpr std::uint64_t event_bytes_max = 2'048;
@@ -91,10 +96,16 @@ inline constexpr std::uint64_t event_bytes_max = 2'048;
 [[nodiscard]] EventKind kind_of_event_code(std::int64_t code) noexcept;
 [[nodiscard]] std::uint64_t home_of_event_code(std::int64_t code) noexcept;
 
+/// "producer 10.0.0.2:4711", or "check of producer …" when it was asked.
+[[nodiscard]] std::string producer_text(const remoting::Host& peer, bool by_check);
+
 Result<Appended> append_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event);
+/// The same for what a producer at `peer` decided, in few bytes.
+Result<Appended> append_short_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event,
+                                    const remoting::Host& peer, bool by_check);
 [[nodiscard]] std::optional<HalfEvent> read_event(const remoting::Record& record);
-/// The events that are found by the half's home or by the transaction's id, newest first. Nothing: part of the key index is
-/// being rebuilt, ask again.
+/// The events that are found by the half's home or by the transaction's id, newest first; some may be of others. Nothing: part
+/// of the key index is being rebuilt, ask again.
 [[nodiscard]] std::optional<std::vector<HalfEvent>> find_events(DispatchState& state, QueueHandle decisions,
                                                                 std::string_view key);
 [[nodiscard]] std::string event_key(std::uint64_t home);

@@ -9,7 +9,7 @@ namespace hufu::broker {
 namespace {
 
 /// What the request says; refused: why it says nothing.
-Refusal read_end(const DispatchState& state, const Request& request, VerdictRequest& into) {
+Refusal read_end(DispatchState& state, const Request& request, VerdictRequest& into) {
     const auto header = remoting::EndTransactionRequest::decode(request.command);
     if (!header) return {ResponseCode::invalid_parameter, header.error().text()};
     if (header->producer_group.empty())
@@ -35,9 +35,10 @@ Refusal read_end(const DispatchState& state, const Request& request, VerdictRequ
     into.transaction = header->transaction_id.substr(0, transaction_id_length_max + 1);
     into.group = header->producer_group.substr(0, group_length_max + 1);
     into.from_check = header->from_check;
-    const Session* session = const_cast<DispatchState&>(state).find(request.connection);
-    into.by = into.from_check ? "check of producer " : "producer ";
-    if (session != nullptr) into.by += host_text(session->peer);
+    const Session* session = state.find(request.connection);
+    into.peer.emplace();
+    if (session != nullptr) into.peer = session->peer;
+    into.by = producer_text(*into.peer, into.from_check);
     into.reason = header->reason.substr(0, 512);
     return {};
 }

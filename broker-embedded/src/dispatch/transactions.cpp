@@ -29,8 +29,6 @@ Transactions::Transactions(Log& log, MetricsRegistry& metrics, const Transaction
       conflicts_gauge_{metrics.gauge("hufu_broker_transactions_conflicts",
                                      "Half messages that were rolled back before their commit came, and that nobody has "
                                      "looked at")},
-      oldest_gauge_{metrics.gauge("hufu_broker_transactions_oldest_pending_seconds",
-                                  "Age of the oldest half message that is asked about")},
       halves_count_{metrics.counter("hufu_broker_transactions_halves_total", "Half messages made durable")},
       busy_count_{
           metrics.counter("hufu_broker_transactions_busy_total", "Half messages refused because too many have no verdict")},
@@ -127,24 +125,15 @@ void Transactions::load_events(DispatchState& state) {
         }
         return true;
     });
-    // Of the last verdicts, whose transactions: halves that are sent again after them are refused.
-    constexpr std::uint64_t remembered = 32'768;
-    const std::uint64_t end = log_.max_offset(decisions_);
-    std::uint64_t offset = std::max(log_.min_offset(decisions_), end > remembered ? end - remembered : 0);
-    while (offset < end) {
-        state.read_bytes.clear();
-        const ReadResult result =
-            log_.read(decisions_, offset, {.records_max = 1024, .scan_max = 1024}, {}, state.read_bytes);
-        for (std::span<const std::byte> rest{state.read_bytes}; !rest.empty();) {
-            const auto record = remoting::decode_record(rest);
-            if (!record) break;
-            if (const auto event = read_event(*record); event && is_verdict(event->kind))
-                decided_lately_.add(transaction_hash(event->transaction));
-            rest = rest.subspan(remoting::record_size(*record));
-        }
-        if (result.next_offset <= offset) break;
-        offset = result.next_offset;
-    }
+    // Halves that are sent again after their verdict are refused. From before the start, only their short hashes are known.
+    constexpr std::uint64_t remembered = 65'536;
+    const std::uint64_t end = log_.max_offset(halves_);
+    log_.for_each_entry(halves_, std::max(log_.min_offset(halves_), end > remembered ? end - remembered : 0),
+                        [&](const QueueEntry& entry) {
+                            early_hashes_.push_back(hash_of_code(entry.tags_code));
+                            return true;
+                        });
+    std::sort(early_hashes_.begin(), early_hashes_.end());
 }
 
 std::optional<Half> Transactions::half_at_home(std::uint64_t home) {
@@ -300,16 +289,13 @@ void Transactions::note_counts() {
     conflicts_gauge_.set(static_cast<std::int64_t>(book_.count(HalfState::conflict)));
 }
 
-void Transactions::note_oldest_age(const DispatchState& state) {
+double Transactions::oldest_pending_s(const DispatchState& state) {
     std::optional<Half> oldest;
     book_.for_each([&](const Half& half) {
         if (half.state == HalfState::pending && (!oldest || half.home < oldest->home)) oldest = half;
     });
-    std::int64_t age_ms = 0;
-    if (oldest)
-        if (const auto loaded = load_half(*oldest))
-            age_ms = std::max<std::int64_t>(0, wall_ms(state) - loaded->home.stored_ms);
-    oldest_gauge_.set(age_ms / 1000);
+    const auto loaded = oldest ? load_half(*oldest) : std::nullopt;
+    return loaded ? static_cast<double>(std::max<std::int64_t>(0, wall_ms(state) - loaded->home.stored_ms)) / 1000 : 0;
 }
 
 std::string_view to_string(VerdictAnswer::State state) noexcept {

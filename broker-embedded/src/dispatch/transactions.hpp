@@ -38,6 +38,7 @@ struct VerdictRequest {
     std::string group;                        ///< must be that of the half; empty: an administrator's verdict
     Verdict verdict = Verdict::unknown;
     bool from_check = false;
+    std::optional<remoting::Host> peer;  ///< of the producer that says so
     std::string by;
     std::string reason;
 };
@@ -118,13 +119,18 @@ public:
     [[nodiscard]] std::vector<LoadedHalf> load_transaction(DispatchState& state, std::string_view group,
                                                            std::string_view transaction);
     [[nodiscard]] std::optional<LoadedHalf> load_half(const Half& half);
+    /// What was stored there, decided or not, as far as the index of the queue of halves still knows it.
+    [[nodiscard]] std::optional<Half> half_at_home(std::uint64_t home);
     [[nodiscard]] const TransactionBook& book() const noexcept { return book_; }
     [[nodiscard]] QueueHandle halves() const noexcept { return halves_; }
     [[nodiscard]] QueueHandle decisions() const noexcept { return decisions_; }
+    /// Makes a half's record what somebody sees who looks for it: sysFlag says prepared (4), committed (8) or rolled back (12), and
+    /// a committed one stands where consumers find it. False: it is found elsewhere (its delivered copy, or a newer copy of it).
+    [[nodiscard]] bool show_half(DispatchState& state, std::vector<std::byte>& bytes);
     /// Whether the queue is one of those that hold halves.
     [[nodiscard]] bool holds_halves(QueueHandle queue) const noexcept { return queue == halves_ || queue == moved_; }
-    /// How long the oldest half without a verdict has waited; for /metrics.
-    void note_oldest_age(const DispatchState& state);
+    /// How long the oldest half that is asked about has waited.
+    [[nodiscard]] double oldest_pending_s(const DispatchState& state);
 
 private:
     /// Appends of one group of the log that are not settled.
@@ -174,7 +180,6 @@ private:
                         StoredHalf& stored);
 
     // transaction_end.cpp
-    [[nodiscard]] std::optional<Half> half_at_home(std::uint64_t home);
     [[nodiscard]] std::uint64_t must_wait(const VerdictRequest& request) const;
     void wait(DispatchState& state, std::uint64_t ticket, VerdictRequest request, Then then);
     std::vector<LoadedHalf> find_halves(DispatchState& state, const VerdictRequest& request, Refusal& refusal);
@@ -194,6 +199,9 @@ private:
     Result<void> append_group(DispatchState& state, const std::vector<LoadedHalf>& halves,
                               const std::vector<Destination>& destinations, const VerdictRequest& request, Flight& flight);
     Result<Appended> deliver(DispatchState& state, const LoadedHalf& half, const Destination& destination);
+    [[nodiscard]] bool links_to(const LoadedHalf& half, const Destination& destination) const;
+    Result<Appended> append_verdict(DispatchState& state, const LoadedHalf& half, const VerdictRequest& request,
+                                    std::uint64_t delivered_at);
     /// One group: an event for each half, and the state that follows from it.
     Result<void> change(DispatchState& state, std::span<const LoadedHalf> halves, EventKind kind, HalfState to,
                         std::string_view by, std::string_view reason,
@@ -234,6 +242,7 @@ private:
     const QueueHandle books_;
     TransactionBook book_;
     RecentIds decided_lately_;
+    std::vector<std::uint32_t> early_hashes_;  ///< of the last halves before the start, sorted
     std::deque<Flight> flights_;
     std::unordered_map<std::uint64_t, Fresh> fresh_;                          ///< by home
     std::unordered_map<std::uint64_t, std::uint64_t> deciding_;               ///< home → ticket of its verdict
@@ -267,7 +276,6 @@ private:
     Gauge& pending_gauge_;
     Gauge& parked_gauge_;
     Gauge& conflicts_gauge_;
-    Gauge& oldest_gauge_;
     Counter& halves_count_;
     Counter& busy_count_;
     Counter& commits_count_;

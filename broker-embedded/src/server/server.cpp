@@ -43,6 +43,7 @@ DispatcherOptions dispatcher_options(const ServerOptions& options, const remotin
     result.auto_create_groups = options.auto_create_groups;
     result.default_queues = static_cast<std::int32_t>(options.default_queues);
     result.delay_levels = options.delay_levels;
+    result.transactions = options.transactions;
     result.metric_series_max = options.metrics_series;
     result.keep_for = options.keep_for;
     result.keep_bytes = options.keep_bytes;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <hufu/broker/delay_levels.hpp>
+#include <hufu/broker/transaction_options.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 #include <hufu/core/log.hpp>
@@ -46,6 +47,7 @@ struct ServerOptions {
     std::chrono::milliseconds keep_for = std::chrono::hours{72};
     std::uint64_t keep_bytes = 0;  ///< the oldest go when the log is larger; 0: no limit
     DelayLevels delay_levels = default_delay_levels();
+    TransactionOptions transactions = {};
     /// Open connections; the next one is closed at once. What the process may open of files is a limit too.
     std::uint32_t connections_max = 10'000;
     ConnectionPatience patience = {};

@@ -27,11 +27,17 @@ LogOptions options() {
     result.first_segment_bytes = 8U << 10U;
     result.record_bytes_max = 4U << 10U;
     result.pending_bytes_max = 64U << 10U;
+    result.keys_of = [](std::span<const std::byte> record, std::vector<std::uint64_t>& keys) {
+        keys.push_back(record.size());
+    };
     return result;
 }
 
 using Files = std::map<std::string, std::vector<std::byte>>;
 using Place = std::pair<std::int32_t, std::uint64_t>;  // queue id and offset
+
+constexpr std::int32_t linked = 3;  // queue ids
+constexpr std::int32_t marked = 4;
 
 struct Sample {
     Files files;
@@ -50,6 +56,14 @@ Sample make_sample() {
         const std::string text = std::to_string(number) + std::string(static_cast<std::size_t>(number * 20), '.');
         const auto done = log->append(log->open_queue("orders", queue_id), number, record_of(text)).value();
         sample.texts[{queue_id, done.queue_offset}] = text;
+        if (number % 2 == 0) {  // once more in a queue of its own, and a mark that says so
+            const LinkTarget target{log->open_queue("orders", queue_id), done.queue_offset, done.log_offset};
+            const auto key = static_cast<std::uint64_t>(number) << 56U;
+            const auto link = log->append_link(log->open_queue("orders", linked), number, target, {&key, 1}).value();
+            sample.texts[{linked, link.queue_offset}] = text;
+            const auto mark = log->append_mark(log->open_queue("orders", marked), number, bytes_of(text.substr(0, 64)));
+            sample.texts[{marked, mark.value().queue_offset}] = text.substr(0, 64);
+        }
         if (number % 5 == 0) log->put_state("key/" + std::to_string(number % 4), std::to_string(number)).value();
         if (number % 3 == 0) settle(*log);
         clock.now_ms += 1000;
@@ -103,6 +117,15 @@ void check(Log& log, const Sample* sample) {
         }
     }
     log.for_each_state("", [](std::string_view, std::string_view) {});
+    if (const auto marks = log.find_queue("orders", marked)) {
+        log.for_each_entry(*marks, log.min_offset(*marks), [&](const QueueEntry& entry) {
+            const auto mark = log.read_mark(entry.log_offset);
+            if (!mark || sample == nullptr) return true;
+            const auto known = sample->texts.find({marked, entry.queue_offset});
+            HUFU_ASSERT(known != sample->texts.end() && known->second == text_of(mark->payload));
+            return true;
+        });
+    }
 }
 
 }  // namespace
@@ -134,6 +157,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // It goes on where it stands.
     if (!(*log)->append((*log)->open_queue("after", 0), 0, record_of("after"))) return 0;
     settle(**log);
+    // What stands there can be linked to, if it is in reach; the key index is made from it.
+    const auto orders = (*log)->find_queue("orders", 0);
+    if (orders) {
+        std::vector<LinkTarget> targets;
+        (*log)->for_each_entry(*orders, (*log)->min_offset(*orders), [&](const QueueEntry& entry) {
+            targets.push_back({*orders, entry.queue_offset, entry.log_offset});
+            return true;
+        });
+        for (const LinkTarget& target : targets)
+            static_cast<void>((*log)->append_link((*log)->open_queue("later", 0), 0, target));
+        settle(**log);
+        static_cast<void>((*log)->find_key({.key = 0}));
+    }
     log->reset();
     auto again = Log::open(disk.directory(), options(), clock);
     HUFU_ASSERT(again);

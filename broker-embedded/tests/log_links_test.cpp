@@ -237,6 +237,7 @@ TEST_F(LogLinksTest, MarksAreToldByTheIndexAndFoundByTheirKeys) {
         EXPECT_EQ(mark.stored_at_ms, 1'003'000U);
         EXPECT_EQ(text_of(mark.payload), "verdict 3");
         EXPECT_EQ(log->stored_at_ms(marks, 3).value(), 1'003'000U);
+        EXPECT_EQ(log->read_mark(stored[3].log_offset + 1).error().code(), ErrorCode::not_found);
         std::vector<std::byte> bytes;
         EXPECT_EQ(log->read_at(stored[3].log_offset, bytes).error().code(), ErrorCode::not_found);
         EXPECT_EQ(log->read(marks, 0, {}, {}, bytes).next_offset, 5U);
@@ -312,6 +313,72 @@ TEST_F(LogLinksTest, SaysWhenATargetIsTooFarBack) {
     EXPECT_EQ(refused.error().code(), ErrorCode::invalid_argument);
     EXPECT_NE(refused.error().text().find("copy it"), std::string::npos);
     EXPECT_THAT(texts(), ElementsAre("x", "x", "x"));
+}
+
+// Retention.
+
+TEST_F(LogLinksTest, RetentionKeepsWhatLiveLinksLeadToAndNoMore) {
+    plain("old");
+    roll();
+    const auto target = half("wanted");
+    settle(*log);
+    const auto behind_target = sealed();
+    roll();
+    roll();
+    clock.now_ms += 100'000;
+    const auto now = clock.system_now();
+    link(target);
+    settle(*log);
+    roll();
+    const auto start = log->start_offset();
+    const auto end = log->end_of_expired(0, now);
+    EXPECT_GT(end, start);
+    EXPECT_LE(end, target.log_offset);
+    EXPECT_EQ(log->drop_before(end), behind_target);
+    settle(*log);
+    for (int life = 0; life < 2; ++life) {
+        EXPECT_THAT(texts(log->min_offset(orders)), ElementsAre("wanted"));
+        EXPECT_EQ(log->end_of_expired(0, now), log->start_offset()) << "the link still holds it";
+        reopen();
+    }
+    // Once the link has expired itself, its target goes, and nothing is reported as damage.
+    clock.now_ms += 100'000;
+    roll();
+    clock.now_ms += 1;
+    EXPECT_GT(log->drop_segments(0, clock.system_now()), 2U);
+    settle(*log);
+    EXPECT_THAT(texts(log->min_offset(orders)), IsEmpty());
+    EXPECT_TRUE(log->damages().empty());
+}
+
+TEST_F(LogLinksTest, AChainOfLinksDoesNotHoldTheLogForEver) {
+    // Every segment links into the one before it.
+    for (int i = 0; i < 10; ++i) {
+        const auto target = half(std::to_string(i));
+        roll();
+        link(target);
+        clock.now_ms += 1'000;
+        settle(*log);
+    }
+    roll();
+    const auto segments = sealed();
+    EXPECT_GE(log->drop_segments(log->bytes_on_disk() / 4, std::nullopt), segments / 2);
+    settle(*log);
+    // What is left reads in order; the first of them may have lost its target with its segment, and is passed over.
+    const auto left = texts(log->min_offset(orders));
+    ASSERT_FALSE(left.empty());
+    EXPECT_EQ(left.back(), "9");
+    EXPECT_GE(left.size() + 1, log->max_offset(orders) - log->min_offset(orders));
+    EXPECT_TRUE(log->damages().empty());
+}
+
+TEST_F(LogLinksTest, WithoutLinksRetentionIsWhatItWas) {
+    for (int i = 0; i < 6; ++i) {
+        half(std::to_string(i));
+        roll();
+    }
+    clock.now_ms += 1'000;
+    EXPECT_EQ(log->drop_segments(0, clock.system_now()), sealed());
 }
 
 }  // namespace

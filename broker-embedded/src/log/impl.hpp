@@ -192,6 +192,8 @@ struct Log::Impl {
                    ReadResult& result);
     std::optional<LinkHead> read_link_head(SealedSegment* segment, const IndexEntry& entry);
     std::optional<std::uint64_t> small_stored_at(SealedSegment* segment, const IndexEntry& entry);
+    Result<Mark> read_mark_entry(QueueHandle queue, SealedSegment* segment, const IndexEntry& entry);
+    static std::optional<Mark> decode_mark(QueueHandle queue, std::vector<std::byte> record);
 
     Directory& directory;
     const LogOptions options;

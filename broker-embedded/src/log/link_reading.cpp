@@ -1,6 +1,5 @@
 // Following links: from the link's own bytes to the message, verified on both ends.
 #include <array>
-#include <cstring>
 
 #include <hufu/broker/log_record.hpp>
 #include <hufu/core/mutant.hpp>
@@ -21,18 +20,33 @@ std::optional<LinkHead> Log::Impl::read_link_head(SealedSegment* segment, const 
     return head;
 }
 
+std::optional<Mark> Log::Impl::decode_mark(QueueHandle queue, std::vector<std::byte> record) {
+    const auto head = decode_mark_head(record);
+    if (!head) return std::nullopt;
+    record.erase(record.begin(), record.end() - static_cast<std::ptrdiff_t>(head->payload_bytes));
+    return Mark{queue, head->queue_offset, head->stored_at_ms, std::move(record)};
+}
+
+Result<Mark> Log::Impl::read_mark_entry(QueueHandle queue, SealedSegment* segment, const IndexEntry& entry) {
+    std::vector<std::byte> bytes(entry.bytes());
+    auto file = data_file(segment);
+    if (!file) return file.error();
+    const auto count = (*file)->read_at(entry.position, bytes);
+    if (!count) return count.error();
+    if (*count == bytes.size() && crc32c(0, bytes) == entry.crc)
+        if (auto mark = decode_mark(queue, std::move(bytes))) return std::move(*mark);
+    const auto place = base_of_segment(segment) + entry.position;
+    report_damage(place, entry.bytes(), "a mark does not match its checksum");
+    return corrupt_error("the mark at offset " + std::to_string(place) + " of the log is damaged");
+}
+
 std::optional<std::uint64_t> Log::Impl::small_stored_at(SealedSegment* segment, const IndexEntry& entry) {
     if (entry.is_link()) {
         const auto head = read_link_head(segment, entry);
         return head ? std::optional{head->stored_at_ms} : std::nullopt;
     }
-    std::vector<std::byte> bytes(entry.bytes());
-    auto file = data_file(segment);
-    if (!file || *file == nullptr) return std::nullopt;
-    const auto count = (*file)->read_at(entry.position, bytes);
-    if (!count || *count != bytes.size() || crc32c(0, bytes) != entry.crc) return std::nullopt;
-    const auto head = decode_mark_head(bytes);
-    return head ? std::optional{head->stored_at_ms} : std::nullopt;
+    const auto mark = read_mark_entry({}, segment, entry);
+    return mark ? std::optional{mark->stored_at_ms} : std::nullopt;
 }
 
 Log::Impl::Followed Log::Impl::follow(const LinkHead& link, std::vector<std::byte>& out) {

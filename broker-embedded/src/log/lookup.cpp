@@ -150,11 +150,13 @@ Result<Log::Impl::Listed> Log::Impl::find_listed(std::uint64_t log_offset) {
     auto file = data_file(*holder);
     if (!file) return file.error();
     GroupListing table;
+    std::optional<std::uint64_t> damaged;  // where a group should begin
     for (auto at = span.base + from; at + sizeof(GroupHeader) <= log_offset;) {
         auto read = read_group_table(**file, span, at, table);
         if (!read) return read.error();
         if (!*read) {
-            at += sector_bytes;  // damage; the next group begins on a sector
+            if (!damaged) damaged = at;
+            at += sector_bytes;  // the next group begins on a sector
             continue;
         }
         const auto end = at + group_bytes(table.header.record_bytes, table.header.records);
@@ -170,7 +172,10 @@ Result<Log::Impl::Listed> Log::Impl::find_listed(std::uint64_t log_offset) {
         }
         return nothing_at(log_offset);
     }
-    return nothing_at(log_offset);
+    if (!damaged) return nothing_at(log_offset);
+    report_damage(*damaged, log_offset - *damaged,
+                  "part of segment \"" + segment_name(span.base) + "\" does not match its checksum; it is not served");
+    return corrupt_error("what stands at offset " + std::to_string(log_offset) + " of the log is damaged");
 }
 
 Result<void> Log::Impl::read_listed(const Listed& listed, std::uint64_t log_offset, std::vector<std::byte>& out) {
@@ -214,10 +219,9 @@ Result<Mark> Log::read_mark(std::uint64_t log_offset) {
     if (listed->entry.kind != static_cast<std::uint32_t>(RecordKind::mark)) return nothing_at(log_offset);
     std::vector<std::byte> record;
     if (auto read = log.read_listed(*listed, log_offset, record); !read) return read.error();
-    const auto head = decode_mark_head(record);
-    if (!head) return corrupt_error("the mark at offset " + std::to_string(log_offset) + " of the log is damaged");
-    record.erase(record.begin(), record.end() - static_cast<std::ptrdiff_t>(head->payload_bytes));
-    return Mark{QueueHandle{listed->entry.queue}, head->queue_offset, head->stored_at_ms, std::move(record)};
+    auto mark = Impl::decode_mark(QueueHandle{listed->entry.queue}, std::move(record));
+    if (!mark) return corrupt_error("the mark at offset " + std::to_string(log_offset) + " of the log is damaged");
+    return std::move(*mark);
 }
 
 }  // namespace hufu::broker

@@ -41,6 +41,9 @@ struct BrokerOutcome {
     void add(ResultRow row);
 };
 
+/// The rows that say whether the run's checks held.
+void add_checks(BrokerOutcome& outcome, bool versus);
+
 /// Beside what the disk alone can do. An error when a run was not valid.
 Result<BrokerOutcome> bench_alone(const BrokerOptions& options);
 /// Messages that are all due within one second: how long until the last one is delivered, what ordinary sends feel of it, and

@@ -21,8 +21,13 @@ void write_hex(char* into, std::uint64_t value) noexcept {
     }
 }
 
-std::string keyed_properties(std::int64_t deliver_ms) {
+std::string keyed_properties(std::int64_t deliver_ms, bool half) {
     std::string properties;
+    if (half) {
+        remoting::append_property(properties, remoting::property::transaction_prepared, "true");
+        remoting::append_property(properties, remoting::property::producer_group, load_group);
+        remoting::append_property(properties, remoting::property::check_immunity_s, "3600");
+    }
     if (deliver_ms > 0) {
         remoting::append_property(properties, remoting::property::timer_deliver_ms, std::to_string(deliver_ms));
     }
@@ -33,7 +38,7 @@ std::string keyed_properties(std::int64_t deliver_ms) {
 }  // namespace
 
 LoadRequests::LoadRequests(const LoadShape& shape) : deliver_ms_{shape.deliver_ms} {
-    const std::string properties = keyed_properties(shape.deliver_ms);
+    const std::string properties = keyed_properties(shape.deliver_ms, shape.half);
     const std::string body(shape.body_bytes, 'x');
     if (shape.batch == 1) {
         body_ = body;
@@ -48,10 +53,11 @@ LoadRequests::LoadRequests(const LoadShape& shape) : deliver_ms_{shape.deliver_m
     for (std::size_t topic = 0; topic < shape.topics; ++topic) {
         const std::string name = shape.topic_name(topic);
         for (std::int32_t queue = 0; queue < shape.queues; ++queue) {
-            const remoting::SendRequest request{.producer_group = "bench",
+            const remoting::SendRequest request{.producer_group = load_group,
                                                 .topic = name,
                                                 .default_topic_queues = shape.queues,
                                                 .queue_id = queue,
+                                                .sys_flag = shape.half ? remoting::sys_flag::transaction_prepared : 0,
                                                 .born_timestamp = born.count(),
                                                 .properties = properties,
                                                 .batch = shape.batch > 1};

@@ -7,6 +7,8 @@
 
 namespace hufu::bench {
 
+inline constexpr const char* load_group = "bench";  ///< producer group of every message
+
 /// What is sent.
 struct LoadShape {
     std::string topic = "bench";
@@ -15,6 +17,7 @@ struct LoadShape {
     std::size_t body_bytes = 1024;
     std::int64_t deliver_ms = 0;  ///< not 0: delayed until this time, spread over the second behind it
     std::size_t batch = 1;        ///< messages of a request; more than one: as a batch (320)
+    bool half = false;            ///< half messages of transactions, first checked after an hour
 
     [[nodiscard]] std::string topic_name(std::size_t index) const {
         return topics == 1 ? topic : topic + "-" + std::to_string(index);

@@ -114,6 +114,10 @@ Result<std::int64_t> QueueReader::offset(RequestCode code, std::string_view topi
     return value ? Result<std::int64_t>{value->offset} : value.error();
 }
 
+Result<std::int64_t> QueueReader::end(std::string_view topic, std::int32_t queue) {
+    return offset(RequestCode::get_max_offset, topic, queue);
+}
+
 Result<std::uint64_t> QueueReader::stored(const LoadShape& shape) {
     std::int64_t messages = 0;
     for (std::size_t topic = 0; topic < shape.topics; ++topic) {

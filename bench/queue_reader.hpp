@@ -26,6 +26,8 @@ public:
     QueueReader(QueueReader&& other) noexcept;
     QueueReader& operator=(QueueReader&&) = delete;
 
+    /// The next offset of the queue; 0 where nothing was ever published.
+    Result<std::int64_t> end(std::string_view topic, std::int32_t queue);
     /// Messages in all queues of all topics of `shape`.
     Result<std::uint64_t> stored(const LoadShape& shape);
     /// The same, waiting up to 30 s for `expected`: RocketMQ makes its queues from its log a little later.

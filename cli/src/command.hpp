@@ -27,6 +27,7 @@ struct Command {
 /// Those that `hufu` alone lists, in that order.
 [[nodiscard]] std::vector<Command> relay_commands();
 [[nodiscard]] std::vector<Command> outbox_commands();
+[[nodiscard]] std::vector<Command> tx_commands();
 
 /// Finds the command that `words` name, reads its flags and runs it.
 int run(std::span<const std::string> words);

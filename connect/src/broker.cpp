@@ -9,6 +9,7 @@
 #include <hufu/broker/embedded.hpp>
 #include <hufu/core/config.hpp>
 #include <hufu/rocketmq/client.hpp>
+#include <hufu/rocketmq/half_publisher.hpp>
 
 #include "url.hpp"
 
@@ -159,6 +160,27 @@ private:
     std::unique_ptr<Publisher> publisher_;
 };
 
+class OwningHalfPublisher final : public txmsg::HalfPublisher {
+public:
+    OwningHalfPublisher(Place place, std::unique_ptr<txmsg::HalfPublisher> publisher)
+        : place_{std::move(place)}, publisher_{std::move(publisher)} {}
+    void prepare(const txmsg::HalfContext& context, std::span<const Message> messages,
+                 std::span<txmsg::HalfOutcome> outcomes, Done done) override {
+        publisher_->prepare(context, messages, outcomes, std::move(done));
+    }
+    void end(const txmsg::HalfContext& context, std::span<const txmsg::Half> halves, txmsg::Verdict verdict,
+             std::string_view reason, txmsg::EndOutcome& outcome, Done done) override {
+        publisher_->end(context, halves, verdict, reason, outcome, std::move(done));
+    }
+    Result<void> serve_checks(std::string group, std::vector<std::string> handlers, OnCheck on_check) override {
+        return publisher_->serve_checks(std::move(group), std::move(handlers), std::move(on_check));
+    }
+
+private:
+    Place place_;
+    std::unique_ptr<txmsg::HalfPublisher> publisher_;
+};
+
 class OwningSubscription final : public Subscription {
 public:
     OwningSubscription(Place place, std::unique_ptr<Subscription> subscription)
@@ -188,6 +210,33 @@ Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surro
         return opened;
     }
     return std::make_unique<OwningPublisher>(std::move(*place), std::move(*opened));
+}
+
+Result<std::unique_ptr<txmsg::HalfPublisher>> half_publisher(const std::string& url, const Surroundings& surroundings) {
+    auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    const Filled filled{surroundings};
+    auto opened = rocketmq::open_half_publisher(place->client, {}, filled.clock, filled.random, filled.log);
+    if (!opened || place->broker == nullptr) {
+        return opened;
+    }
+    return std::make_unique<OwningHalfPublisher>(std::move(*place), std::move(*opened));
+}
+
+Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std::string& url,
+                                                                      const Surroundings& surroundings) {
+    const auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    if (place->broker != nullptr) {
+        return Error{ErrorCode::unavailable, Disposition::retry,
+                     "\"" + url + "\": nobody serves this folder; start its owner first"};
+    }
+    const Filled filled{surroundings};
+    return rocketmq::open_transaction_admin(place->client, filled.clock, filled.random, filled.log);
 }
 
 Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

@@ -42,6 +42,7 @@ constexpr Row table[] = {
      "check the client's access key and secret, and its right to the topic and group, then retry"},
     {ResponseCode::topic_not_exist, not_sent, ErrorCode::not_found, Disposition::retry,
      "create the topic, or let the broker create topics by itself"},
+    {ResponseCode::query_not_found, rejected, ErrorCode::not_found, Disposition::reject, "look for it under another id"},
     {ResponseCode::subscription_group_not_exist, not_sent, ErrorCode::not_found, Disposition::retry,
      "create the consumer group"},
     {ResponseCode::invalid_parameter, rejected, ErrorCode::invalid_argument, Disposition::reject,
@@ -50,6 +51,8 @@ constexpr Row table[] = {
     {ResponseCode::not_in_current_unit, not_sent, ErrorCode::unavailable, Disposition::retry, "send again later"},
     {ResponseCode::flow_control, not_sent, ErrorCode::busy, Disposition::retry,
      "the broker limits the rate; send again later"},
+    {ResponseCode::illegal_operation, rejected, ErrorCode::conflict, Disposition::reject,
+     "hufu tx show says what was decided before"},
     {ResponseCode::go_away, not_sent, ErrorCode::unavailable, Disposition::retry,
      "the broker is shutting down; send again later"},
 };

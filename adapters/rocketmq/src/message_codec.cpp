@@ -76,8 +76,8 @@ static_assert(std::is_sorted(reserved.begin(), reserved.end()));
 
 bool is_reserved(std::string_view name) noexcept {
     return std::binary_search(reserved.begin(), reserved.end(), name) || name == "TRAN_MSG" ||
-           name == "TRAN_PREPARED_QUEUE_OFFSET" || name == "TTL" || name == "UNIQ_KEY" || name == "WAIT" ||
-           name.starts_with("__") || name == empty_headers;
+           name == "TRAN_PREPARED_QUEUE_OFFSET" || name.starts_with("HUFU_TX_") || name == "TTL" || name == "UNIQ_KEY" ||
+           name == "WAIT" || name.starts_with("__") || name == empty_headers;
 }
 
 Error refuse(ErrorCode code, std::string text) { return Error{code, Disposition::reject, std::move(text)}; }

@@ -13,6 +13,8 @@
 #include <hufu/core/random.hpp>
 #include <hufu/core/subscription.hpp>
 #include <hufu/outbox/store.hpp>
+#include <hufu/rocketmq/transaction_admin.hpp>
+#include <hufu/txmsg/half_publisher.hpp>
 #include <hufu/txmsg/verdict_store.hpp>
 
 // Known addresses:
@@ -54,6 +56,14 @@ struct Surroundings {
 
 /// Hands messages to the broker. A broker that is away is an outcome of each publish, not an error here.
 [[nodiscard]] Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings = {});
+
+/// Transaction messages at the broker: halves, their end, and its questions. A broker that is away is an outcome of each call.
+[[nodiscard]] Result<std::unique_ptr<txmsg::HalfPublisher>> half_publisher(const std::string& url,
+                                                                           const Surroundings& surroundings = {});
+
+/// Looks at the transactions of the bundled broker, and settles them by hand.
+[[nodiscard]] Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std::string& url,
+                                                                                    const Surroundings& surroundings = {});
 
 /// A member of a consumer group. A broker that is away is waited for in `receive`.
 [[nodiscard]] Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

@@ -17,7 +17,8 @@ ConfigSchema relay_schema() {
     const outbox::RelayOptions defaults;
     ConfigSchema schema;
     schema.text("outbox", "", "where the rows are: sqlite:PATH or postgresql://USER@HOST/DATABASE").required();
-    schema.text("to", "", "where they go: rocketmq://HOST:PORT, rocketmq+unix:PATH or embedded:DIR").required();
+    schema.text("to", "", "where they go: rocketmq://HOST:PORT, rocketmq+unix:PATH, embedded:DIR or kafka://HOST:PORT")
+        .required();
     schema.text("owner", "", "name of this relay in the lease; default: made anew at each start");
     schema.duration("lease", defaults.lease, milliseconds{200}, seconds{3600}, "how long the lane is ours without renewal");
     schema.duration("poll_max", defaults.poll_max, milliseconds{1}, seconds{60}, "longest wait between looks for new rows");

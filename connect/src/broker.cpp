@@ -1,22 +1,24 @@
 #include <hufu/connect/connect.hpp>
 
 #include <charconv>
-#include <fstream>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include <hufu/broker/embedded.hpp>
-#include <hufu/core/config.hpp>
 #include <hufu/rocketmq/client.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
 
+#include "kafka.hpp"
+#include "secret.hpp"
 #include "url.hpp"
 
 namespace hufu::connect {
 namespace {
 
-constexpr std::string_view known[] = {"rocketmq://HOST:PORT[,HOST:PORT]", "rocketmq+unix:PATH", "embedded:DIR"};
+constexpr std::string_view known[] = {"rocketmq://HOST:PORT[,HOST:PORT]", "rocketmq+unix:PATH", "embedded:DIR",
+                                      "kafka://HOST:PORT[,HOST:PORT]"};
 constexpr std::string_view what = "a broker";
 
 /// Surroundings with every gap filled.
@@ -68,23 +70,11 @@ Result<void> credentials(std::string_view text, rocketmq::ClientOptions& client)
         client.secret_key = text.substr(colon + 1);
         return {};
     }
-    constexpr std::string_view prefix = "HUFU_ROCKETMQ_SECRET";
-    const auto variables = environment(prefix);
-    if (const auto secret = variables.find(std::string{prefix}); secret != variables.end()) {
-        client.secret_key = secret->second;
-        return {};
+    auto secret = secret_of_environment("HUFU_ROCKETMQ_SECRET", "access key \"" + client.access_key + "\"", "KEY:SECRET@");
+    if (!secret) {
+        return secret.error();
     }
-    const auto name = variables.find(std::string{prefix} + "_FILE");
-    if (name == variables.end()) {
-        return Error{ErrorCode::invalid_argument, Disposition::reject,
-                     "access key \"" + client.access_key +
-                         "\" has no secret: set HUFU_ROCKETMQ_SECRET or HUFU_ROCKETMQ_SECRET_FILE, or write KEY:SECRET@"};
-    }
-    std::ifstream file{name->second};
-    if (!std::getline(file, client.secret_key)) {
-        return Error{ErrorCode::not_found, Disposition::reject,
-                     "HUFU_ROCKETMQ_SECRET_FILE: no secret can be read from \"" + name->second + "\""};
-    }
+    client.secret_key = std::move(*secret);
     return {};
 }
 
@@ -146,6 +136,19 @@ Result<Place> place_of(const std::string& url, const Surroundings& surroundings)
     return unknown_url(url, what, known);
 }
 
+/// Empty: the address is of another kind.
+Result<std::optional<kafka::ClientOptions>> kafka_of(const std::string& url) {
+    const auto parsed = parse_url(url, what, known);
+    if (!parsed || parsed->scheme != "kafka") {
+        return std::optional<kafka::ClientOptions>{};
+    }
+    auto client = kafka_client(url, parsed->rest);
+    if (!client) {
+        return client.error();
+    }
+    return std::optional{std::move(*client)};
+}
+
 /// The port ends before the broker that it talks to.
 class OwningPublisher final : public Publisher {
 public:
@@ -200,6 +203,12 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings) {
+    if (auto kafka = kafka_of(url); !kafka) {
+        return kafka.error();
+    } else if (*kafka) {
+        const Filled filled{surroundings};
+        return kafka::open_publisher(std::move(**kafka), {}, filled.clock, filled.random, filled.log);
+    }
     auto place = place_of(url, surroundings);
     if (!place) {
         return place.error();
@@ -241,6 +250,12 @@ Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std:
 
 Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,
                                                    const Surroundings& surroundings) {
+    if (auto kafka = kafka_of(url); !kafka) {
+        return kafka.error();
+    } else if (*kafka) {
+        const Filled filled{surroundings};
+        return kafka::open_subscription(std::move(**kafka), std::move(options), {}, filled.clock, filled.log);
+    }
     auto place = place_of(url, surroundings);
     if (!place) {
         return place.error();

@@ -30,7 +30,7 @@ TEST(Connect, ListsTheKnownVerdictStoresForAnUnknownOne) {
 }
 
 TEST(Connect, ListsTheKnownBrokersForAnUnknownOne) {
-    for (const std::string url : {"kafka://localhost:9092", "localhost:9876", "rocketmq://", "sqlite:orders.db"}) {
+    for (const std::string url : {"amqp://localhost:5672", "localhost:9876", "rocketmq://", "sqlite:orders.db"}) {
         const auto opened = publisher(url);
         ASSERT_FALSE(opened) << url;
         EXPECT_EQ(opened.error().code(), ErrorCode::invalid_argument);
@@ -62,6 +62,20 @@ TEST(Connect, TakesTheSecretOfAnAccessKeyFromUrlEnvironmentOrFile) {
     EXPECT_TRUE(publisher("rocketmq://shop@127.0.0.1:1"));
     ::unsetenv("HUFU_ROCKETMQ_SECRET");
     ::unsetenv("HUFU_ROCKETMQ_SECRET_FILE");
+}
+
+TEST(Connect, OpensKafkaAddresses) {
+    EXPECT_TRUE(publisher("kafka://127.0.0.1:1,127.0.0.1:2?compression.type=lz4&client.id=shop"));
+    EXPECT_TRUE(publisher("kafka://me:secret@127.0.0.1:1?security.protocol=sasl_plaintext&sasl.mechanism=PLAIN"));
+    EXPECT_TRUE(subscription("kafka://127.0.0.1:1", {.group = "g", .topics = {"t"}}));
+    EXPECT_THAT(publisher("kafka://localhost").error().text(), AllOf(HasSubstr("\"localhost\""), HasSubstr("host:port")));
+    EXPECT_THAT(publisher("kafka://").error().text(), HasSubstr("kafka://HOST:PORT"));
+    EXPECT_THAT(publisher("kafka://h:1?compression").error().text(), HasSubstr("\"compression\" is no PROPERTY=VALUE"));
+    EXPECT_THAT(publisher("kafka://h:1?acks=1").error().text(), HasSubstr("\"acks\""));
+    EXPECT_THAT(publisher("kafka://h:1?compression.type=zip").error().text(), HasSubstr("compression.type"));
+    EXPECT_THAT(publisher("kafka://me@h:1").error().text(),
+                AllOf(HasSubstr("\"me\""), HasSubstr("HUFU_KAFKA_PASSWORD_FILE")));
+    EXPECT_THAT(publisher("kafka://me:a@b@h:1").error().text(), AllOf(HasSubstr("'@'"), testing::Not(HasSubstr("a@b"))));
 }
 
 TEST(Connect, KeepsPasswordsOutOfErrors) {

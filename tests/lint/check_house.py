@@ -13,7 +13,7 @@ ROOT = pathlib.Path(sys.argv[1]).resolve()
 TEST_SOURCES = pathlib.Path(sys.argv[2])
 
 # folder -> what its sources may include as <hufu/NAME/…> beside its own. tests, bench and samples see everything below connect.
-ADAPTERS = {"sqlite", "postgres", "redis", "rocketmq"}
+ADAPTERS = {"sqlite", "postgres", "redis", "rocketmq", "kafka"}
 ARROWS = {
     "core": set(),
     "outbox": {"core"},
@@ -25,6 +25,7 @@ ARROWS = {
     "adapters/postgres": {"core", "outbox", "idempotency", "txmsg"},
     "adapters/redis": {"core", "idempotency"},
     "adapters/rocketmq": {"core", "remoting", "txmsg"},
+    "adapters/kafka": {"core"},
     "connect": {"core", "outbox", "idempotency", "txmsg", "remoting", "broker"} | ADAPTERS,
     "cli": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
     "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
@@ -45,7 +46,7 @@ BANNED = [
 ]
 # Third-party headers in public headers: only in the adapter that owns them.
 THIRD_PARTY = {
-    "pqxx": "adapters/postgres", "libpq-fe.h": "adapters/postgres", "sqlite3.h": "adapters/sqlite",
+    "pqxx": "adapters/postgres", "libpq-fe.h": "adapters/postgres", "sqlite3.h": "adapters/sqlite", "librdkafka": None,
     "boost/asio": None, "boost/beast": None, "boost/json": None, "nlohmann": None, "spdlog": None, "fmt": None,
     "toml++": None, "hiredis": None, "CLI": None,
 }

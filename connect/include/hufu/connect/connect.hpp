@@ -22,6 +22,9 @@
 //   brokers   rocketmq://[KEY[:SECRET]@]HOST:PORT[,HOST:PORT…], rocketmq+unix:PATH, embedded:DIR
 //             A KEY signs every request; its SECRET is better kept in the environment, as HUFU_ROCKETMQ_SECRET, or in the
 //             file that HUFU_ROCKETMQ_SECRET_FILE names.
+//             kafka://[USER[:PASSWORD]@]HOST:PORT[,HOST:PORT…][?PROPERTY=VALUE[&…]], properties being librdkafka's, such as
+//             compression.type=lz4. A USER means TLS and SCRAM-SHA-256 unless security.protocol and sasl.mechanism say
+//             otherwise; its PASSWORD is better kept in HUFU_KAFKA_PASSWORD or the file that HUFU_KAFKA_PASSWORD_FILE names.
 //
 // Every function answers `invalid_argument`/reject for a URL it does not know, naming those that it does. What is returned
 // outlives the call alone: it owns its connections and, for `embedded:`, the broker.

@@ -142,29 +142,39 @@ void VerdictStore::give(std::unique_ptr<Connection> connection) {
     idle_.push_back(std::move(connection));
 }
 
+template <class Value, class Ask>
+Result<Value> VerdictStore::on_connection(const Ask& ask) {
+    for (bool again = true;; again = false) {
+        auto connection = take();
+        if (!connection) return connection.error();
+        Result<Value> answer = ask(**connection);
+        const bool alive = (*connection)->usable();
+        give(std::move(*connection));
+        if (answer || alive || !again) return answer;
+        // The server was restarted under connections that were idle. What is asked here may be asked twice.
+        const std::lock_guard lock{mutex_};
+        idle_.clear();
+    }
+}
+
 Result<std::string> VerdictStore::uuid() {
-    auto connection = take();
-    if (!connection) return connection.error();
-    if (auto admitted = admit(**connection); !admitted) return admitted.error();
-    give(std::move(*connection));
-    const std::lock_guard lock{mutex_};
-    return uuid_;
+    return on_connection<std::string>([&](Connection& connection) -> Result<std::string> {
+        if (auto admitted = admit(connection); !admitted) return admitted.error();
+        const std::lock_guard lock{mutex_};
+        return uuid_;
+    });
 }
 
 Result<Seen> VerdictStore::check(const TransactionId& transaction) {
-    auto connection = take();
-    if (!connection) return connection.error();
-    CheckerRows rows{**connection};
-    auto seen = txmsg::run_check(txmsg::FencedCheck{transaction}, rows);
-    give(std::move(*connection));
-    return seen;
+    return on_connection<Seen>([&](Connection& connection) {
+        CheckerRows rows{connection};
+        return txmsg::run_check(txmsg::FencedCheck{transaction}, rows);
+    });
 }
 
 Result<std::optional<Seen>> VerdictStore::look(const TransactionId& transaction) {
-    auto connection = take();
-    if (!connection) return connection.error();
-    const auto row = CheckerRows{**connection}.read(transaction);
-    give(std::move(*connection));
+    const auto row =
+        on_connection<txmsg::VerdictRow>([&](Connection& connection) { return CheckerRows{connection}.read(transaction); });
     if (!row) return row.error();
     if (!row->verdict) return std::optional<Seen>{};
     return std::optional{*row->verdict == Verdict::commit ? Seen::committed : Seen::rolled_back};

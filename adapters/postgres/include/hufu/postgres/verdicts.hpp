@@ -44,6 +44,8 @@ public:
     Result<txmsg::Purged> purge(std::chrono::hours retention) override;
 
 private:
+    template <class Value, class Ask>
+    Result<Value> on_connection(const Ask& ask);
     Result<std::unique_ptr<Connection>> take();
     void give(std::unique_ptr<Connection> connection);
     Result<void> admit(Connection& connection);

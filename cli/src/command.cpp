@@ -33,7 +33,7 @@ int run_version(const Config& config) {
 
 std::vector<Command> all_commands() {
     std::vector<Command> all = relay_commands();
-    for (const auto& family : {outbox_commands(), tx_commands()}) {
+    for (const auto& family : {forward_commands(), outbox_commands(), tx_commands()}) {
         all.insert(all.end(), family.begin(), family.end());
     }
     all.push_back({"version", "", "print the version", version_schema, run_version});

@@ -26,6 +26,7 @@ struct Command {
 
 /// Those that `hufu` alone lists, in that order.
 [[nodiscard]] std::vector<Command> relay_commands();
+[[nodiscard]] std::vector<Command> forward_commands();
 [[nodiscard]] std::vector<Command> outbox_commands();
 [[nodiscard]] std::vector<Command> tx_commands();
 

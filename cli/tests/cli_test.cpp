@@ -48,7 +48,8 @@ protected:
 TEST_F(Cli, ListsItsCommands) {
     const auto said = program_.run({"--help"});
     EXPECT_EQ(said.exit_code, 0);
-    EXPECT_THAT(said.out, AllOf(HasSubstr("hufu relay"), HasSubstr("hufu outbox migrate"), HasSubstr("hufu broker")));
+    EXPECT_THAT(said.out, AllOf(HasSubstr("hufu relay"), HasSubstr("hufu forward"), HasSubstr("hufu outbox migrate"),
+                                HasSubstr("hufu broker")));
     EXPECT_EQ(program_.run({}).exit_code, 2);
     EXPECT_EQ(program_.run({"outbox", "release", "--help"}).exit_code, 0);
 }
@@ -68,6 +69,40 @@ TEST_F(Cli, NamesWhatItDoesNotKnow) {
     EXPECT_EQ(url.exit_code, 2);
     EXPECT_THAT(url.err, AllOf(HasSubstr("mysql://localhost/orders"), HasSubstr("sqlite:PATH")));
     EXPECT_THAT(url.out, IsEmpty());
+}
+
+TEST_F(Cli, ForwardSaysWhatIsMissingOrWrongBeforeItStarts) {
+    const std::vector<std::string> words{"forward", "--from", "rocketmq://127.0.0.1:1", "--group", "g", "--topic", "orders"};
+    const auto with = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), words.begin(), words.end());
+        return program_.run(more);
+    };
+    EXPECT_THAT(with({}).err, HasSubstr("to"));
+    EXPECT_EQ(with({}).exit_code, 2);
+    for (const std::string url : {"amqp://localhost:5672", "kafka://localhost", "kafka://localhost:9092?acks=0"}) {
+        const auto said = with({"--to", url});
+        EXPECT_EQ(said.exit_code, 2) << url;
+        EXPECT_THAT(said.err, testing::AnyOf(HasSubstr("kafka://HOST:PORT"), HasSubstr("host:port"), HasSubstr("\"acks\"")));
+    }
+    EXPECT_EQ(with({"--to", "kafka://127.0.0.1:1", "--rejected", "drop"}).exit_code, 2);
+}
+
+TEST_F(Cli, ForwardEndsWhenAskedThoughNoBrokerIsThere) {
+    const pid_t child = program_.start({"forward", "--from", "rocketmq://127.0.0.1:1", "--to", "kafka://127.0.0.1:1",
+                                        "--group", "g", "--topic", "orders", "--progress", "20ms"});
+    const std::string err = program_.file("err");
+    const auto said_so = [&] {
+        std::ostringstream text;
+        text << std::ifstream{err}.rdbuf();
+        return text.str().find("forwarding") != std::string::npos;
+    };
+    while (!said_so()) {
+        ASSERT_EQ(::waitpid(child, nullptr, WNOHANG), 0) << "it ended by itself";
+    }
+    ::kill(child, SIGTERM);
+    const auto said = program_.wait(child);
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_THAT(said.err, HasSubstr("forwarder drained and stopped"));
 }
 
 TEST_F(Cli, FailsWithAWayOutWhereThereIsNoDatabase) {

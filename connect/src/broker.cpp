@@ -222,6 +222,12 @@ Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surro
 }
 
 Result<std::unique_ptr<txmsg::HalfPublisher>> half_publisher(const std::string& url, const Surroundings& surroundings) {
+    if (const auto kafka = kafka_of(url); !kafka || *kafka) {
+        return Error{ErrorCode::unsupported, Disposition::reject,
+                     "\"" + without_password(url) +
+                         "\": Kafka has no half messages: send them to the bundled broker, and let \"hufu forward\" carry "
+                         "what is committed to Kafka"};
+    }
     auto place = place_of(url, surroundings);
     if (!place) {
         return place.error();

@@ -68,6 +68,7 @@ TEST(Connect, OpensKafkaAddresses) {
     EXPECT_TRUE(publisher("kafka://127.0.0.1:1,127.0.0.1:2?compression.type=lz4&client.id=shop"));
     EXPECT_TRUE(publisher("kafka://me:secret@127.0.0.1:1?security.protocol=sasl_plaintext&sasl.mechanism=PLAIN"));
     EXPECT_TRUE(subscription("kafka://127.0.0.1:1", {.group = "g", .topics = {"t"}}));
+    EXPECT_THAT(half_publisher("kafka://127.0.0.1:1").error().text(), HasSubstr("hufu forward"));
     EXPECT_THAT(publisher("kafka://localhost").error().text(), AllOf(HasSubstr("\"localhost\""), HasSubstr("host:port")));
     EXPECT_THAT(publisher("kafka://").error().text(), HasSubstr("kafka://HOST:PORT"));
     EXPECT_THAT(publisher("kafka://h:1?compression").error().text(), HasSubstr("\"compression\" is no PROPERTY=VALUE"));

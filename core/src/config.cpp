@@ -316,7 +316,15 @@ private:
                 value.number = static_cast<std::int64_t>(*read);
                 break;
             }
-            case Type::list: value.items = split(written); break;
+            case Type::list:
+                value.items = split(written);
+                // A flag that is given again adds to its list.
+                if (const auto earlier = config_.values_.find(key.name);
+                    earlier != config_.values_.end() && earlier->second.origin == origin) {
+                    value.items.insert(value.items.begin(), earlier->second.items.begin(), earlier->second.items.end());
+                    value.written = earlier->second.written + "," + written;
+                }
+                break;
         }
         const bool bounded = key.type == Type::integer || key.type == Type::duration || key.type == Type::size;
         if (bounded && (value.number < key.least || value.number > key.most)) return wrong();

@@ -82,6 +82,14 @@ length = "1m30s"
     EXPECT_TRUE(config.given("workers"));
 }
 
+TEST(Config, AListFlagThatIsGivenAgainAddsToItsList) {
+    const auto config = Config::load(schema(), {.file = "orders.toml",
+                                                .file_text = "topics = [\"from-file\"]",
+                                                .flags = {"--topics", "a,b", "--topics=c"}})
+                            .value();
+    EXPECT_THAT(config.list("topics"), ElementsAre("a", "b", "c"));
+}
+
 TEST(Config, FlagsWinOverEnvironmentOverFile) {
     const auto config =
         Config::load(schema(), {.file = "orders.toml",

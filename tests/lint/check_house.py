@@ -19,6 +19,7 @@ ARROWS = {
     "outbox": {"core"},
     "idempotency": {"core"},
     "txmsg": {"core"},
+    "forward": {"core"},
     "remoting": {"core"},
     "broker-embedded": {"core", "remoting"},
     "adapters/sqlite": {"core", "outbox", "idempotency", "txmsg"},
@@ -27,7 +28,7 @@ ARROWS = {
     "adapters/rocketmq": {"core", "remoting", "txmsg"},
     "adapters/kafka": {"core"},
     "connect": {"core", "outbox", "idempotency", "txmsg", "remoting", "broker"} | ADAPTERS,
-    "cli": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
+    "cli": {"core", "outbox", "idempotency", "txmsg", "forward", "connect"} | ADAPTERS,
     "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
 }
 MODULE_OF_FOLDER = {"broker-embedded": "broker"}

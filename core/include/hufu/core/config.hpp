@@ -49,7 +49,7 @@ public:
     ConfigSchema& duration(std::string name, std::chrono::nanoseconds fallback, std::chrono::nanoseconds least,
                            std::chrono::nanoseconds most, std::string help);
     ConfigSchema& size(std::string name, std::uint64_t fallback, std::uint64_t least, std::uint64_t most, std::string help);
-    /// An array of strings in TOML, "a,b,c" elsewhere.
+    /// An array of strings in TOML, "a,b,c" elsewhere; a flag may also be given several times.
     ConfigSchema& list(std::string name, std::string fallback, std::string help);
 
     /// The key declared last must be given: its fallback is not used.

@@ -71,7 +71,7 @@ public:
 private:
     /// A topic's transactions on one broker, over all legs.
     struct Count {
-        std::uint64_t next_id = 1;
+        std::uint64_t next_id = 0;  ///< no two cases share one: a decided transaction takes no more halves
         std::uint64_t halves = 0;
         std::uint64_t committed = 0;
     };
@@ -93,6 +93,7 @@ private:
                 .folder = options_.folder};
     }
     void warm_up();
+    Count new_count() { return {.next_id = ++cases_ << 32U}; }
     TxLeg leg(const Side& side, TxOptions load, Count& count);
     TxLeg watched_leg(const Side& side, const TxOptions& load, Count& count);
     Leg plain_leg(const Side& side, std::size_t window);
@@ -107,6 +108,7 @@ private:
     test_support::RocketmqServer rocketmq_;
     OurBroker ours_;
     BrokerOutcome outcome_;
+    std::uint64_t cases_ = 0;
 };
 
 ResultRow TxVersus::row(std::string name, std::string unit, double ours, double other, Aim aim) const {
@@ -124,7 +126,7 @@ void TxVersus::warm_up() {
     tell("  warming RocketMQ");
     TxOptions load = tx_load(options_, "warm", 64);
     load.duration = std::chrono::seconds{options_.seconds < 2 ? 3 : 10};
-    Count count;
+    Count count = new_count();
     leg(other(), load, count);
 }
 
@@ -174,8 +176,8 @@ void TxVersus::compare(const Side& side, const TxOptions& load, const Count& cou
 
 void TxVersus::throughput(const std::string& name, std::size_t window) {
     const TxOptions load = tx_load(options_, name, window);
-    Count our_count;
-    Count other_count;
+    Count our_count = new_count();
+    Count other_count = new_count();
     TxOptions first = load;
     first.duration = std::chrono::milliseconds{500};
     leg(ours_.side(), first, our_count);
@@ -264,8 +266,8 @@ TxLeg TxVersus::watched_leg(const Side& side, const TxOptions& load, Count& coun
 void TxVersus::visibility() {
     TxOptions load = tx_load(options_, "visible", 1);
     load.shape.queues = 1;
-    Count our_count;
-    Count other_count;
+    Count our_count = new_count();
+    Count other_count = new_count();
     TxOptions first = load;
     first.duration = std::chrono::milliseconds{500};
     leg(ours_.side(), first, our_count);

@@ -10,6 +10,8 @@
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/core/random.hpp>
+#include <hufu/sqlite/outbox.hpp>
+#include <hufu/sqlite/schema.hpp>
 #include <hufu/test_support/child.hpp>
 #include <hufu/test_support/kafka_server.hpp>
 
@@ -227,6 +229,36 @@ TEST_F(ForwardToKafka, OnlyWhatCommittedArrives) {
     for (const auto& [id, known] : arrivals.by_id) arrived.insert(id);
     EXPECT_EQ(arrived, committed) << forward_log();
     EXPECT_EQ(forwarder.terminate(), 0);
+}
+
+TEST_F(ForwardToKafka, ARelayCarriesAnOutboxThere) {
+    const std::string path = folder.path() + "/orders.db";
+    std::map<MessageId, Message> sent;
+    {
+        auto database = std::make_shared<sqlite::Database>(path);
+        ASSERT_TRUE(sqlite::migrate(*database));
+        sqlite::Outbox outbox;
+        sqlite::Transaction tx{*database};
+        for (int i = 0; i < 200; ++i) {
+            const Message one = message("key" + std::to_string(i % 10), i / 10);
+            sent.emplace(one.id, one);
+            outbox.append(tx, one);
+        }
+        tx.commit();
+    }
+    Child relay{{.arguments = {HUFU_PROGRAM, "relay", "--outbox", "sqlite:" + path, "--to", target_url()},
+                 .output = folder.path() + "/relay.log"}};
+    const auto subscription = at_the_target();
+    Arrivals arrivals;
+    while (arrivals.by_id.size() < sent.size() && arrivals.take(*subscription, 40s)) {
+    }
+    ASSERT_EQ(arrivals.by_id.size(), sent.size()) << test_support::file_tail(folder.path() + "/relay.log");
+    for (const auto& [id, arrived] : arrivals.by_id) {
+        EXPECT_EQ(arrived.body, sent.at(id).body);
+        EXPECT_EQ(arrived.ordering_key, sent.at(id).ordering_key);
+    }
+    EXPECT_EQ(arrivals.problems, std::vector<std::string>{});
+    EXPECT_EQ(relay.terminate(), 0);
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ private:
         made.settings = {std::string{"messageDelayLevel="} + delay_levels,
                          // Off by default.
                          "recallMessageEnable=true",
+                         // So that a half message is asked about within seconds.
+                         "transactionTimeOut=1000", "transactionCheckInterval=1000",
                          // On two busy cores a send may wait longer than 200 ms for its turn, and is then refused.
                          "waitTimeMillsInSendQueue=5000"};
         if (options.access_control) {
@@ -89,7 +91,11 @@ private:
                                        "--queues",
                                        "4",
                                        "--delay-levels",
-                                       delay_levels};
+                                       delay_levels,
+                                       "--tx-first-check",
+                                       "1s",
+                                       "--tx-check-interval",
+                                       "1s"};
         if (options_.access_control) words.insert(words.end(), {"--acl", accounts()});
         broker_ = Child{{.arguments = std::move(words), .output = log()}};
         wait_until_ready(broker_, "hufu-broker", log(), [&] { return accepts(port_); });

@@ -43,7 +43,7 @@ void Transactions::tick(DispatchState& state, SteadyTime now) {
     for (std::size_t looked = 0; looked < slice_halves && bytes < slice_bytes; ++looked) {
         const auto half = book_.next();
         if (!half || half->due > now) break;
-        if (fresh_.contains(half->home) || log_.congested()) {
+        if (fresh_.contains(half->home) || deciding_.contains(half->home) || log_.congested()) {
             next_at_ = now + busy_wait;
             return;
         }

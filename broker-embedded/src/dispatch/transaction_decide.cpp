@@ -87,6 +87,7 @@ Result<void> Transactions::append_group(DispatchState& state, const std::vector<
     if (auto reserved = log_.reserve(bytes, records); !reserved) return reserved;
     for (std::size_t at = 0; at < halves.size(); ++at) {
         const LoadedHalf& half = halves[at];
+        if (at > 0 && mutant_active("halves_decided_one_by_one")) break;
         std::uint64_t delivered_at = 0;
         if (commit) {
             const auto delivered = deliver(state, half, destinations[at]);

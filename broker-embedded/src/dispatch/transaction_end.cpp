@@ -47,16 +47,23 @@ std::string_view word_of(Verdict verdict) noexcept { return verdict == Verdict::
 }  // namespace
 
 std::uint64_t Transactions::must_wait(const VerdictRequest& request) const {
-    if (!request.home) {
-        const auto deciding = deciding_transactions_.find(transaction_hash(request.transaction));
-        return deciding == deciding_transactions_.end() ? 0 : deciding->second;
-    }
-    if (const auto deciding = deciding_.find(*request.home); deciding != deciding_.end()) return deciding->second;
-    const auto half = book_.find(*request.home);
-    if (!half || fresh_.empty()) return 0;
+    if (fresh_.empty() && deciding_.empty()) return 0;
     std::uint64_t ticket = 0;
-    for (const std::uint64_t home : book_.with_hash(half->hash, book_.size()))
+    std::uint32_t hash = short_hash(transaction_hash(request.transaction));
+    if (request.home) {
+        if (const auto deciding = deciding_.find(*request.home); deciding != deciding_.end()) return deciding->second;
+        const auto half = book_.find(*request.home);
+        if (!half) return 0;
+        hash = half->hash;
+    } else if (const auto deciding = deciding_transactions_.find(transaction_hash(request.transaction));
+               deciding != deciding_transactions_.end()) {
+        ticket = deciding->second;
+    }
+    // All halves of the transaction must be readable, or some would be left behind.
+    for (const std::uint64_t home : book_.with_hash(hash, book_.size())) {
         if (const auto fresh = fresh_.find(home); fresh != fresh_.end()) ticket = std::max(ticket, fresh->second.ticket);
+        if (const auto moving = deciding_.find(home); moving != deciding_.end()) ticket = std::max(ticket, moving->second);
+    }
     return ticket;
 }
 
@@ -72,15 +79,7 @@ void Transactions::wait(DispatchState& state, std::uint64_t ticket, VerdictReque
 
 std::vector<LoadedHalf> Transactions::find_halves(DispatchState& state, const VerdictRequest& request, Refusal& refusal) {
     std::vector<LoadedHalf> halves;
-    if (!request.home) {
-        for (const std::uint64_t home :
-             book_.with_hash(short_hash(transaction_hash(request.transaction)), 2 * state.options.transactions.halves_max))
-            if (fresh_.contains(home)) {
-                refusal = {ResponseCode::system_busy, "[OVERLOAD] the half message is not on the disk yet, try again"};
-                return halves;
-            }
-        return load_transaction(state, request.group, request.transaction);
-    }
+    if (!request.home) return load_transaction(state, request.group, request.transaction);
     auto half = book_.find(*request.home);
     if (!half && mutant_active("late_commit_accepted") && request.verdict == Verdict::commit) {
         half = half_at_home(*request.home);

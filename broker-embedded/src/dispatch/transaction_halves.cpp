@@ -58,6 +58,9 @@ Refusal Transactions::look_for_mates(DispatchState& state, const remoting::Recor
             stored.repeated = true;
             return {};
         }
+        if (deciding_.contains(home))
+            return {ResponseCode::system_busy,
+                    "[OVERLOAD] the transaction is on its way to the disk, try again in a moment"};
         const auto other = load_half(*book_.find(home));
         if (!other || other->transaction != traits.transaction || other->group != traits.group) continue;
         if (other->half.state != HalfState::pending && other->half.state != HalfState::parked)

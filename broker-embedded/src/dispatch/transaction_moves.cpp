@@ -181,6 +181,12 @@ Result<void> Transactions::move_one(DispatchState& state, const Half& half) {
         flight.ticket = event->ticket;
     }
     moved_ticket_ = flight.ticket;
+    // It cannot be read before it is durable: verdicts wait.
+    flight.kind = EventKind::resumed;
+    if (!mutant_active("moving_half_not_waited_for")) {
+        flight.decided.push_back(half.home);
+        deciding_[half.home] = flight.ticket;
+    }
     Half moved = half;
     moved.place = {appended->queue_offset, true};
     book_.update(moved);

@@ -277,7 +277,9 @@ std::optional<std::vector<HalfEvent>> find_events(DispatchState& state, QueueHan
         if (event) events.push_back(std::move(*event));
     }
     // What is missing may be the very one that decides.
-    if (events.empty() && hits.segments_missing > 0) return std::nullopt;
+    const bool decided =
+        std::any_of(events.begin(), events.end(), [](const HalfEvent& one) { return is_verdict(one.kind); });
+    if (!decided && hits.segments_missing > 0) return std::nullopt;
     return events;
 }
 

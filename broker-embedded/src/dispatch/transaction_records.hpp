@@ -104,8 +104,8 @@ Result<Appended> append_event(DispatchState& state, QueueHandle decisions, const
 Result<Appended> append_short_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event,
                                     const remoting::Host& peer, bool by_check);
 [[nodiscard]] std::optional<HalfEvent> read_event(const remoting::Record& record);
-/// The events that are found by the half's home or by the transaction's id, newest first; some may be of others. Nothing: part
-/// of the key index is being rebuilt, ask again.
+/// The events that are found by the half's home or by the transaction's id, newest first; some may be of others. Nothing: no
+/// verdict is among them, and part of the key index is being rebuilt: ask again.
 [[nodiscard]] std::optional<std::vector<HalfEvent>> find_events(DispatchState& state, QueueHandle decisions,
                                                                 std::string_view key);
 [[nodiscard]] std::string event_key(std::uint64_t home);

@@ -96,13 +96,13 @@ void Transactions::restore_half(const Half& half) {
 void Transactions::load_events(DispatchState& state) {
     if (mutant_active("decisions_forgotten_at_start")) return;
     std::unordered_map<std::uint64_t, Half> gone;
+    std::unordered_set<std::uint64_t> old_conflicts;  // decided before the book was written
     const SteadyTime now = state.clock.steady_now();
     const auto set = [&](std::uint64_t home, HalfState to) {
         auto half = book_.find(home);
-        if (!half && to == HalfState::conflict) {
-            const auto decided = gone.find(home);
-            half = decided != gone.end() ? std::optional{decided->second} : half_at_home(home);
-        }
+        if (const auto decided = gone.find(home); !half && to == HalfState::conflict && decided != gone.end())
+            half = decided->second;
+        if (!half && to == HalfState::conflict) old_conflicts.insert(home);
         if (!half) return;
         half->state = to;
         half->due = now;
@@ -117,6 +117,7 @@ void Transactions::load_events(DispatchState& state) {
             case EventKind::dismissed:
                 if (const auto half = book_.find(home)) gone.insert_or_assign(home, *half);
                 book_.erase(home);
+                old_conflicts.erase(home);
                 break;
             case EventKind::parked: set(home, HalfState::parked); break;
             case EventKind::resumed: set(home, HalfState::pending); break;
@@ -125,6 +126,11 @@ void Transactions::load_events(DispatchState& state) {
         }
         return true;
     });
+    for (const std::uint64_t home : old_conflicts)
+        if (auto half = half_at_home(home)) {
+            half->state = HalfState::conflict;
+            restore_half(*half);
+        }
     // Halves that are sent again after their verdict are refused. From before the start, only their short hashes are known.
     constexpr std::uint64_t remembered = 65'536;
     const std::uint64_t end = log_.max_offset(halves_);

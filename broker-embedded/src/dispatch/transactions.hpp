@@ -244,8 +244,8 @@ private:
     RecentIds decided_lately_;
     std::vector<std::uint32_t> early_hashes_;  ///< of the last halves before the start, sorted
     std::deque<Flight> flights_;
-    std::unordered_map<std::uint64_t, Fresh> fresh_;                          ///< by home
-    std::unordered_map<std::uint64_t, std::uint64_t> deciding_;               ///< home → ticket of its verdict
+    std::unordered_map<std::uint64_t, Fresh> fresh_;             ///< by home
+    std::unordered_map<std::uint64_t, std::uint64_t> deciding_;  ///< home → ticket of its verdict, or of its move
     std::unordered_map<std::uint64_t, std::uint64_t> deciding_transactions_;  ///< hash → ticket of its verdict
     std::deque<Waiting> waiting_;
 

@@ -11,6 +11,7 @@ final class Suite {
         Consuming.addTo(cases);
         Filtering.addTo(cases);
         Delaying.addTo(cases);
+        Transacting.addTo(cases);
         Rewinding.addTo(cases);
         Pulling.addTo(cases);
         Requesting.addTo(cases);

@@ -27,13 +27,6 @@ std::string position_key(std::size_t queue) { return "position/" + std::to_strin
 
 }  // namespace
 
-template <class Event>
-void BrokerNode::later(Event event) {
-    events_.between(50us, 800us, [this, life = life_, event = std::move(event)] {
-        if (life == life_ && log_) event();
-    });
-}
-
 void BrokerNode::start() {
     ++life_;
     auto opened = broker::Log::open(disk_.directory(), small_log(), events_.clock());
@@ -44,20 +37,18 @@ void BrokerNode::start() {
         return;
     }
     log_ = std::move(*opened);
+    pump_ = std::make_unique<LogPump>(events_, *log_, [this](const broker::Outcome& outcome) { settle(outcome); });
     handles_.clear();
     for (std::size_t queue = 0; queue < queues; ++queue) {
         handles_.push_back(log_->open_queue("orders", static_cast<std::int32_t>(queue)));
     }
-    pump();
+    pump_->pump();
 }
 
 void BrokerNode::stop_process() {
     ++life_;
     waiting_.clear();
-    flights_.clear();
-    chore_.reset();
-    chore_out_ = false;
-    chore_planned_ = false;
+    pump_.reset();
     log_.reset();
 }
 
@@ -86,57 +77,7 @@ void BrokerNode::publish(std::size_t queue, const std::vector<std::string>& bodi
         ticket = appended->ticket;
     }
     waiting_.push_back({ticket, std::move(reply)});
-    pump();
-}
-
-void BrokerNode::pump() {
-    while (broker::LogGroup* group = log_->take_group()) {
-        flights_.push_back(std::make_shared<Flight>(Flight{group, false, false, {}}));
-        write_next();
-    }
-    if (!chore_out_) {
-        if (auto chore = log_->take_chore()) {
-            chore_ = std::move(chore);
-            chore_out_ = true;
-            later([this] {
-                chore_->run();
-                later([this] {
-                    chore_out_ = false;
-                    settle(log_->finished(std::move(chore_)));
-                    pump();
-                });
-            });
-        } else if (const auto due = log_->next_chore_at(); due && !chore_planned_) {
-            chore_planned_ = true;
-            events_.at(std::max(*due, events_.now() + 1ms), [this, life = life_] {
-                if (life != life_ || !log_) return;
-                chore_planned_ = false;
-                pump();
-            });
-        }
-    }
-}
-
-void BrokerNode::write_next() {
-    later([this, flight = flights_.back()] {
-        if (const auto written = broker::Log::write(*flight->group); !written) flight->error = written.error();
-        later([this, flight] {
-            if (!flight->error) {
-                if (const auto synced = broker::Log::sync(*flight->group); !synced) flight->error = synced.error();
-            }
-            flight->synced = true;
-            finish_flights();
-        });
-    });
-}
-
-void BrokerNode::finish_flights() {
-    while (!flights_.empty() && flights_.front()->synced) {
-        const auto flight = flights_.front();
-        flights_.pop_front();
-        settle(flight->error ? log_->failed(flight->group, *flight->error) : log_->completed(flight->group));
-    }
-    pump();
+    pump_->pump();
 }
 
 void BrokerNode::settle(const broker::Outcome& outcome) {
@@ -169,7 +110,7 @@ BrokerNode::Pulled BrokerNode::pull(std::size_t queue, std::uint64_t offset, std
 
 void BrokerNode::commit_position(std::size_t queue, std::uint64_t offset) {
     // Refused while the log is fenced or full: the position is sent again later.
-    if (log_->put_state(position_key(queue), std::to_string(offset))) pump();
+    if (log_->put_state(position_key(queue), std::to_string(offset))) pump_->pump();
 }
 
 std::uint64_t BrokerNode::committed_position(std::size_t queue) {

@@ -12,6 +12,7 @@
 #include <hufu/broker/log.hpp>
 
 #include "event_queue.hpp"
+#include "log_pump.hpp"
 #include "sim_disk.hpp"
 
 namespace hufu::simulation {
@@ -52,36 +53,20 @@ public:
     [[nodiscard]] std::uint64_t max_offset(std::size_t queue) const;
 
 private:
-    void pump();
     void settle(const broker::Outcome& outcome);
     void stop_process();
-
-    /// Runs `event` after a disk-like wait, unless the process died meanwhile.
-    template <class Event>
-    void later(Event event);
 
     struct Waiting {
         std::uint64_t ticket;
         Reply reply;
     };
-    struct Flight {
-        broker::LogGroup* group;
-        bool written = false;
-        bool synced = false;
-        std::optional<Error> error;
-    };
-    void write_next();
-    void finish_flights();
 
     EventQueue& events_;
     SimDisk& disk_;
     std::unique_ptr<broker::Log> log_;
     std::vector<broker::QueueHandle> handles_;
     std::deque<Waiting> waiting_;
-    std::deque<std::shared_ptr<Flight>> flights_;
-    std::unique_ptr<broker::LogChore> chore_;
-    bool chore_out_ = false;
-    bool chore_planned_ = false;
+    std::unique_ptr<LogPump> pump_;
     std::uint64_t life_ = 0;
 };
 

@@ -1,4 +1,6 @@
 // hufu-sim: runs seeds of the simulated house, replays one, or proves that seeded bugs are found.
+#include "end_storm.hpp"
+#include "transaction_world.hpp"
 #include "world.hpp"
 
 #include <hufu/core/mutant.hpp>
@@ -19,7 +21,7 @@ namespace {
 /// A seeded bug, by its name in the code (`mutant_active`), and a seed that has found it: tried first, others after it.
 struct Mutant {
     std::string_view name;
-    std::uint64_t known_seed;
+    std::uint64_t known_seed;  ///< 0: an END storm finds it
 };
 constexpr Mutant mutants[] = {
     {"ack_before_sync", 1},
@@ -36,14 +38,30 @@ constexpr Mutant mutants[] = {
     {"guard_after_effect", 1},
     {"check_then_set", 3},
     {"successor_overtakes_parked_key", 1},
+    {"unfenced_check", 1},
+    {"tombstone_after_cleanup", 1},
+    {"foreign_store_answers", 1},
+    {"late_commit_accepted", 0},
+    {"verdict_not_durable", 0},
+    {"verdict_answered_before_durable", 0},
+    {"decisions_forgotten_at_start", 0},
+    {"half_sent_again_stored_again", 0},
+    {"refused_verdict_kept", 1},
+    {"undelivered_check_counted", 1},
+    {"discard_after_n_checks", 1},
 };
 constexpr std::uint64_t mutant_seeds_max = 5000;
+constexpr std::size_t storm_length = 6;        // every sequence of so many events, when asked for storms
+constexpr std::size_t storm_length_short = 3;  // beside seeds and for mutants
+constexpr std::uint64_t storms_per_seed = 10;  // random ones
+constexpr std::uint64_t storms_in_one_broker = 500;
 
 struct Options {
     std::uint64_t first = 1;
     std::uint64_t count = 1000;
     bool one = false;
     bool mutants = false;
+    std::uint64_t end_storms = 0;  ///< random ones; nothing but storms is run
     std::string mutant;
     bool json = false;
     unsigned threads = std::max(1U, std::thread::hardware_concurrency());
@@ -54,9 +72,37 @@ struct Totals {
     std::uint64_t steps = 0;
     std::uint64_t messages = 0;
     std::uint64_t crashes = 0;
+    std::uint64_t transactions = 0;
+    std::uint64_t end_storms = 0;
+    std::uint64_t storm_events = 0;
     std::uint64_t violations = 0;
     std::uint64_t failed_seed = 0;  ///< lowest, 0: none
 };
+
+/// The house of outbox, relays and guards, and that of transaction messages, under one seed.
+RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string* trace = nullptr) {
+    RunResult result = run_seed(seed, trace);
+    if (trace != nullptr) *trace += "-- transaction messages\n";
+    second = run_transaction_seed(seed, trace);
+    result.steps += second.steps;
+    result.messages += second.messages;
+    result.crashes += second.crashes;
+    for (auto& violation : second.violations) result.violations.push_back(std::move(violation));
+    return result;
+}
+
+/// Calls `work(n)` for n from 0 to `count` - 1, on all threads, until one says false.
+template <class Work>
+void spread(std::uint64_t count, unsigned threads, Work work) {
+    std::atomic<std::uint64_t> next{0};
+    std::vector<std::jthread> workers;
+    for (unsigned thread = 0; thread < threads; ++thread) {
+        workers.emplace_back([&] {
+            for (std::uint64_t n = next.fetch_add(1); n < count; n = next.fetch_add(1))
+                if (!work(n)) next = count;
+        });
+    }
+}
 
 void print(const RunResult& result) {
     std::fprintf(stderr, "seed %lu broke a promise:\n", result.seed);
@@ -67,55 +113,86 @@ void print(const RunResult& result) {
 
 /// Runs seeds in parallel; with `stop_at_first`, only until one fails.
 Totals run_many(std::uint64_t first, std::uint64_t count, unsigned threads, bool stop_at_first, bool quiet) {
-    std::atomic<std::uint64_t> next{first};
     std::mutex mutex;
     Totals totals;  // guarded by mutex
-    const auto work = [&] {
-        for (;;) {
-            const std::uint64_t seed = next.fetch_add(1);
-            if (seed >= first + count) return;
-            const RunResult result = run_seed(seed);
-            const std::lock_guard lock{mutex};
-            ++totals.seeds;
-            totals.steps += result.steps;
-            totals.messages += result.messages;
-            totals.crashes += result.crashes;
-            totals.violations += result.violations.size();
-            if (!result.violations.empty()) {
-                if (totals.failed_seed == 0 || seed < totals.failed_seed) totals.failed_seed = seed;
-                if (!quiet && totals.violations < 50) print(result);
-                if (stop_at_first) next = first + count;
-            }
-            if (!quiet && totals.seeds % 500 == 0) std::fprintf(stderr, "%lu of %lu seeds\n", totals.seeds, count);
-        }
-    };
-    std::vector<std::jthread> workers;
-    for (unsigned thread = 0; thread < threads; ++thread) workers.emplace_back(work);
-    workers.clear();
+    spread(count, threads, [&](std::uint64_t n) {
+        TransactionRunResult second;
+        const RunResult result = run_both(first + n, second);
+        const std::lock_guard lock{mutex};
+        ++totals.seeds;
+        totals.steps += result.steps;
+        totals.messages += result.messages;
+        totals.crashes += result.crashes;
+        totals.transactions += second.transactions;
+        totals.violations += result.violations.size();
+        if (!quiet && totals.seeds % 500 == 0) std::fprintf(stderr, "%lu of %lu seeds\n", totals.seeds, count);
+        if (result.violations.empty()) return true;
+        if (totals.failed_seed == 0 || first + n < totals.failed_seed) totals.failed_seed = first + n;
+        if (!quiet && totals.violations < 50) print(result);
+        return !stop_at_first;
+    });
     return totals;
 }
 
-int run_seeds(const Options& options) {
-    const Totals totals = run_many(options.first, options.count, options.threads, false, false);
+/// Every storm of `length` events, and `random` random ones.
+void run_storms(std::size_t length, std::uint64_t first_seed, std::uint64_t random, unsigned threads, bool stop_at_first,
+                bool quiet, Totals& totals) {
+    const std::uint64_t parts = end_storm_parts(length);
+    std::mutex mutex;
+    StormResult all;  // guarded by mutex
+    spread(parts + (random + storms_in_one_broker - 1) / storms_in_one_broker, threads, [&](std::uint64_t n) {
+        StormResult result =
+            n < parts ? run_end_storm_part(length, n) : run_random_end_storms(first_seed + n - parts, storms_in_one_broker);
+        const std::lock_guard lock{mutex};
+        const bool held = result.violations.empty();
+        all.add(std::move(result));
+        return held || !stop_at_first;
+    });
+    totals.end_storms += all.sequences;
+    totals.storm_events += all.events;
+    totals.violations += all.violations.size();
+    if (quiet) return;
+    for (const Violation& violation : all.violations)
+        std::fprintf(stderr, "%s: %s\n", violation.promise.c_str(), violation.text.c_str());
+}
+
+int report(const Options& options, const Totals& totals) {
     const bool held = totals.violations == 0;
     std::printf(options.json
-                    ? "{\"held\":%s,\"seeds\":%lu,\"violations\":%lu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
-                    : "held: %s, seeds: %lu, violations: %lu, steps: %lu, messages: %lu, crashes: %lu\n",
-                held ? "true" : "false", totals.seeds, totals.violations, totals.steps, totals.messages, totals.crashes);
+                    ? "{\"held\":%s,\"seeds\":%lu,\"violations\":%lu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu,"
+                      "\"transactions\":%lu,\"end_storms\":%lu,\"end_storm_events\":%lu}\n"
+                    : "held: %s, seeds: %lu, violations: %lu, steps: %lu, messages: %lu, crashes: %lu, "
+                      "transactions: %lu, END storms: %lu, events in them: %lu\n",
+                held ? "true" : "false", totals.seeds, totals.violations, totals.steps, totals.messages, totals.crashes,
+                totals.transactions, totals.end_storms, totals.storm_events);
     return held ? 0 : 1;
+}
+
+int run_seeds(const Options& options) {
+    Totals totals = run_many(options.first, options.count, options.threads, false, false);
+    run_storms(storm_length_short, options.first, options.count * storms_per_seed, options.threads, false, false, totals);
+    return report(options, totals);
+}
+
+int run_only_storms(const Options& options) {
+    Totals totals;
+    run_storms(storm_length, options.first, options.end_storms, options.threads, false, false, totals);
+    return report(options, totals);
 }
 
 int replay(const Options& options) {
     std::string trace;
-    const RunResult result = run_seed(options.first, &trace);
+    TransactionRunResult second;
+    const RunResult result = run_both(options.first, second, &trace);
     std::fputs(trace.c_str(), stderr);
     if (!result.violations.empty()) print(result);
     const bool held = result.violations.empty();
-    std::printf(
-        options.json
-            ? "{\"held\":%s,\"seed\":%lu,\"seeds\":1,\"violations\":%zu,\"steps\":%lu,\"messages\":%lu,\"crashes\":%lu}\n"
-            : "held: %s, seed: %lu, violations: %zu, steps: %lu, messages: %lu, crashes: %lu\n",
-        held ? "true" : "false", result.seed, result.violations.size(), result.steps, result.messages, result.crashes);
+    std::printf(options.json ? "{\"held\":%s,\"seed\":%lu,\"seeds\":1,\"violations\":%zu,\"steps\":%lu,\"messages\":%lu,"
+                               "\"crashes\":%lu,\"transactions\":%lu}\n"
+                             : "held: %s, seed: %lu, violations: %zu, steps: %lu, messages: %lu, crashes: %lu, "
+                               "transactions: %lu\n",
+                held ? "true" : "false", result.seed, result.violations.size(), result.steps, result.messages,
+                result.crashes, second.transactions);
     return held ? 0 : 1;
 }
 
@@ -124,15 +201,24 @@ int prove_mutants(const Options& options) {
     bool all_killed = true;
     for (const auto& [name, known_seed] : mutants) {
         activate_mutant(name);
-        Totals totals = run_many(known_seed, 1, 1, true, true);
-        if (totals.failed_seed == 0) totals = run_many(options.first, mutant_seeds_max, options.threads, true, true);
-        const bool killed = totals.failed_seed != 0;
+        Totals totals;
+        if (known_seed > 0) {
+            totals = run_many(known_seed, 1, 1, true, true);
+        } else {
+            run_storms(storm_length_short, options.first, storms_in_one_broker, options.threads, true, true, totals);
+        }
+        const bool by_storm = totals.end_storms > 0 && totals.violations > 0;
+        if (totals.violations == 0) totals = run_many(options.first, mutant_seeds_max, options.threads, true, true);
+        const bool killed = totals.violations > 0;
         all_killed = all_killed && killed;
         std::fprintf(stderr, "%-34s %s\n", std::string{name}.c_str(),
-                     killed ? ("found by seed " + std::to_string(totals.failed_seed)).c_str() : "NOT FOUND");
+                     !killed    ? "NOT FOUND"
+                     : by_storm ? "found by an END storm"
+                                : ("found by seed " + std::to_string(totals.failed_seed)).c_str());
         json += json.empty() ? "" : ",";
         json += "{\"name\":\"" + std::string{name} + "\",\"killed\":" + (killed ? "true" : "false") +
-                ",\"seed\":" + (killed ? std::to_string(totals.failed_seed) : "null") + "}";
+                ",\"seed\":" + (killed && !by_storm ? std::to_string(totals.failed_seed) : "null") +
+                ",\"end_storm\":" + (by_storm ? "true" : "false") + "}";
     }
     activate_mutant({});
     if (options.json) {
@@ -163,6 +249,8 @@ Options parse(int count, char** arguments) {
             options.mutants = true;
         } else if (argument == "--seeds") {
             options.count = number(at);
+        } else if (argument == "--end-storms") {
+            options.end_storms = number(at);
         } else if (argument == "--first") {
             options.first = number(at);
         } else if (argument == "--seed") {
@@ -175,7 +263,7 @@ Options parse(int count, char** arguments) {
         } else {
             throw std::invalid_argument{
                 "unknown argument \"" + std::string{argument} +
-                "\"; known: --seeds N, --first S, --seed S, --mutants, --mutant NAME, --threads N, --json"};
+                "\"; known: --seeds N, --first S, --seed S, --end-storms N, --mutants, --mutant NAME, --threads N, --json"};
         }
     }
     return options;
@@ -190,6 +278,7 @@ int main(int count, char** arguments) {
         const Options options = parse(count, arguments);
         if (options.mutants) return prove_mutants(options);
         hufu::activate_mutant(options.mutant);
+        if (options.end_storms > 0) return run_only_storms(options);
         return options.one ? replay(options) : run_seeds(options);
     } catch (const std::invalid_argument& error) {
         std::fprintf(stderr, "hufu-sim: %s\n", error.what());

@@ -120,6 +120,24 @@ TEST_F(TransactionsTest, TheSendersOwnConnectionIsPreferred) {
     EXPECT_EQ(at_client, 2U) << "they take turns";
 }
 
+TEST_F(TransactionsTest, WhenTheSenderKeepsSilentOthersOfItsGroupAreAsked) {
+    start();
+    const ConnectionId sender = dispatcher->connected({{10, 0, 0, 4}, 4713});
+    join(client, "payments", "c1");
+    join(sender, "payments", "c2");
+    request(sender, RequestCode::send_message_v2, 1, half_header("orders", half_properties("id-1")), "x");
+    settle_log();
+    pass(7s);
+    EXPECT_EQ(checks(sender).size(), 1U);
+    EXPECT_THAT(checks(client), IsEmpty());
+    std::size_t asked_of_others = 0;
+    for (int i = 0; i < 300 && asked_of_others == 0; ++i) {
+        pass(1s);
+        asked_of_others = checks(client).size();
+    }
+    EXPECT_EQ(asked_of_others, 1U);
+}
+
 TEST_F(TransactionsTest, OnlyAnswersCount) {
     options.transactions.checks_max = 3;
     start();

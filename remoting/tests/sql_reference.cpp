@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include <hufu/remoting/sql_filter.hpp>
+
 #include "sql_reference_words.hpp"
 
 namespace hufu::remoting::testing {
@@ -334,6 +336,13 @@ private:
         });
     }
     Tree unary() {
+        // Deeper than the compiler ever goes: what that refuses for another reason must not use up the stack here.
+        if (++depth_ > 4 * sql_nesting_max) throw Refused{"nested too deep"};
+        Tree tree = signed_value();
+        --depth_;
+        return tree;
+    }
+    Tree signed_value() {
         if (take("+")) return unary();
         if (take("-")) {
             const Tree inner = unary();
@@ -390,6 +399,7 @@ private:
     }
 
     Words words_;
+    std::size_t depth_ = 0;
 };
 
 }  // namespace

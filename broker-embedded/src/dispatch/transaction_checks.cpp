@@ -127,9 +127,10 @@ std::string Transactions::why_park(DispatchState& state, const LoadedHalf& loade
 bool Transactions::ask(DispatchState& state, const LoadedHalf& half) {
     const GroupTable::Producers* producers = state.groups.find_producers(half.group);
     if (producers == nullptr || producers->empty()) return false;
-    // Who sent it knows best, if its connection lives.
+    // Who sent it knows best, if its connection lives. When it did not say, others of its group are asked in turn: it may hang.
     std::size_t first = producer_turn_++ % producers->size();
-    for (std::size_t at = 0; at < producers->size(); ++at) {
+    const bool sender_first = half.half.step == 0;
+    for (std::size_t at = 0; sender_first && at < producers->size(); ++at) {
         const Session* session = state.find((*producers)[at].connection);
         if (session != nullptr && session->peer == half.record.born_host) first = at;
     }

@@ -52,14 +52,16 @@ static void handle_end(DispatchState& state, const Request& request) {
         const auto topic = state.transactions.topic_of(state, wanted);
         if (topic && !admit_topic(state, request, Right::publish, *topic)) return;
     }
-    state.transactions.decide(state, std::move(wanted),
-                              [to = ReplyTo{request}](DispatchState& later, const VerdictAnswer& said) {
-                                  remoting::EndTransactionResponse header;
-                                  header.state = to_string(said.state);
-                                  header.decided_before = said.decided_before;
-                                  if (said.refusal.refused()) later.count_refusal(said.refusal.code);
-                                  later.answer(to, said.refusal.code, header, {}, said.refusal.remark);
-                              });
+    state.transactions.decide(
+        state, std::move(wanted), [to = ReplyTo{request}](DispatchState& later, const VerdictAnswer& said) {
+            remoting::EndTransactionResponse header;
+            // What the log refused is not said to be committed; a verdict that came too late learns the first.
+            const bool known = !said.refusal.refused() || said.refusal.code == ResponseCode::illegal_operation;
+            if (known) header.state = to_string(said.state);
+            header.decided_before = said.decided_before;
+            if (said.refusal.refused()) later.count_refusal(said.refusal.code);
+            later.answer(to, said.refusal.code, header, {}, said.refusal.remark);
+        });
 }
 
 void add_transaction_handlers(HandlerTable& table) { table.add(remoting::RequestCode::end_transaction, handle_end); }

@@ -30,7 +30,7 @@ ConfigSchema list_schema() {
                   "only these; open: pending, parked and conflict");
     schema.text("group", "", "only of this producer group (group%handler names one handler)");
     schema.text("topic", "", "only with a message for this topic");
-    schema.duration("older-than", {}, {}, std::chrono::hours{24 * 365}, "only begun longer ago");
+    schema.duration("older_than", {}, {}, std::chrono::hours{24 * 365}, "only begun longer ago");
     schema.integer("limit", 100, 1, remoting::transactions_listed_max, "most transactions to show");
     schema.text("after", "", "the page that \"next\" of the one before names");
     return schema;
@@ -115,7 +115,7 @@ int list(const Config& config) {
         if (config.text("state") != "open") filter.state = config.text("state");
         filter.producer_group = config.text("group");
         filter.topic = config.text("topic");
-        filter.older_than_s = config.milliseconds("older-than").count() / 1'000;
+        filter.older_than_s = config.milliseconds("older_than").count() / 1'000;
         filter.limit = static_cast<std::int32_t>(config.integer("limit"));
         filter.after = config.text("after");
         const auto found = admin.list(filter);

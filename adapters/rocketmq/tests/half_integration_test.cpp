@@ -8,6 +8,7 @@
 
 #include <hufu/core/ids.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
+#include <hufu/rocketmq/transaction_admin.hpp>
 
 #include "broker_under_test.hpp"
 
@@ -137,6 +138,38 @@ TEST_F(Halves, WithoutAnEndAreAskedAboutAtWhoeverServesTheirHandler) {
     const auto late = end(*producer, of, halves, Verdict::commit);
     EXPECT_EQ(late.state, State::committed);
     EXPECT_TRUE(late.decided_before);
+}
+
+TEST_F(Halves, MayBeMeantForLater) {
+    const auto publisher = open_half_publisher(broker.tcp()).value();
+    const auto of = context();
+    Message later = message("orders", "later");
+    later.deliver_at = system_clock().system_now() + 2s;
+    const auto halves = prepare(*publisher, of, {later});
+    const auto outcome = end(*publisher, of, halves, Verdict::commit);
+    EXPECT_EQ(outcome.state, State::committed) << outcome.error.text();
+    ASSERT_EQ(seen({"orders"}, 1).size(), 1U);
+    EXPECT_GE(system_clock().system_now(), *later.deliver_at);
+}
+
+TEST_F(Halves, CanBeSeenAndSettledByAnOperator) {
+    const auto publisher = open_half_publisher(broker.tcp()).value();
+    const auto admin = open_transaction_admin(broker.tcp()).value();
+    const auto of = context();
+    const auto halves = prepare(*publisher, of, {message("orders", "a"), message("stock", "b")});
+    const auto open = admin->list({});
+    ASSERT_TRUE(open) << open.error().text();
+    ASSERT_EQ(open->transactions.size(), 1U);
+    EXPECT_EQ(open->transactions[0].transaction_id, of.transaction.to_string());
+    EXPECT_EQ(open->transactions[0].state, "pending");
+    EXPECT_EQ(open->transactions[0].producer_group, "shop");
+    EXPECT_EQ(open->transactions[0].halves.size(), 2U);
+    const auto decided = admin->decide({of.transaction.to_string(), "commit", "the bank has it", "ann"});
+    ASSERT_TRUE(decided) << decided.error().text();
+    EXPECT_EQ(decided->state, "committed");
+    EXPECT_EQ(seen({"orders", "stock"}, 2).size(), 2U);
+    EXPECT_EQ(admin->decide({of.transaction.to_string(), "rollback", "no", "bob"}).error().code(), ErrorCode::conflict);
+    EXPECT_EQ(admin->show(ids.next().to_string()).error().code(), ErrorCode::not_found);
 }
 
 }  // namespace

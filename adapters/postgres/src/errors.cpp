@@ -28,6 +28,8 @@ constexpr Row table[] = {
     {"HF001", ErrorCode::invalid_argument, Kind::input, ""},
     {"HF002", ErrorCode::invalid_argument, Kind::input, ""},
     {"HF003", ErrorCode::conflict, Kind::input, ""},
+    {"HF004", ErrorCode::invalid_argument, Kind::input, ""},
+    {"HF005", ErrorCode::conflict, Kind::input, ""},
     {"08", ErrorCode::unavailable, Kind::lost, "the connection to PostgreSQL is lost; connect again"},
     {"57P01", ErrorCode::unavailable, Kind::lost, "the server is shutting down or ended this session; connect again"},
     {"57P02", ErrorCode::unavailable, Kind::lost, "the server crashed and is recovering; connect again"},

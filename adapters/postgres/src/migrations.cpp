@@ -231,10 +231,41 @@ $$)",
         }};
 }
 
+outbox::Migration create_fence() {
+    return {
+        4,
+        "create_fence",
+        {
+            "set local lock_timeout = '5s'",
+            "create table if not exists hufu.fence(name text primary key, token bigint not null)",
+            // The guard as the first statement of a flight: what follows it in the flight is skipped when it raises.
+            R"(create or replace function hufu.guard_first(consumer_group text, message_id uuid, first_stored_at timestamptz)
+    returns void language plpgsql as $$
+declare
+    low timestamptz;
+begin
+    insert into hufu.guard(consumer_group, message_id) values (guard_first.consumer_group, guard_first.message_id)
+        on conflict do nothing;
+    if not found then
+        raise exception using errcode = 'HF005', message = format(
+            'message %s has been handled by group "%s" already', guard_first.message_id, guard_first.consumer_group);
+    end if;
+    select h.horizon into low from hufu.guard_horizon h where h.consumer_group = guard_first.consumer_group;
+    if low > guard_first.first_stored_at then
+        raise exception using errcode = 'HF004', message = format(
+            'message %s was first stored at %s, before the horizon of group "%s" (%s): its guard row may have been purged, so '
+            'it is not run; check by hand whether its effect exists, and keep guards longer than messages can live',
+            guard_first.message_id, guard_first.first_stored_at, guard_first.consumer_group, low);
+    end if;
+end $$)",
+            "insert into hufu.schema_migration(version, name) values (4, 'create_fence') on conflict do nothing",
+        }};
+}
+
 }  // namespace
 
 std::span<const outbox::Migration> migrations() {
-    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict()};
+    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict(), create_fence()};
     return all;
 }
 

@@ -2,10 +2,9 @@
 
 #include <pqxx/pqxx>
 
-#include <optional>
 #include <utility>
 
-#include "pqxx_errors.hpp"
+#include "effect_work.hpp"
 #include "row.hpp"
 
 namespace hufu::postgres {
@@ -21,41 +20,13 @@ std::string from_hex(std::string_view text) {
     return bytes;
 }
 
-/// Runs `action`; what pqxx throws becomes the result's error.
-template <class Value, class Action>
-Result<Value> guarded(Setting setting, const Action& action) {
-    try {
-        return action();
-    } catch (const std::exception&) {
-        return current_pqxx_error(setting, about);
-    }
-}
-
-class Work final : public idempotency::EffectTransaction, public idempotency::GuardRows {
+class Work final : public EffectWork, public idempotency::GuardRows {
 public:
-    explicit Work(pqxx::connection& connection) : connection_{connection} {}
-
-    Result<void> begin() override {
-        return guarded<void>(Setting::in_transaction, [&]() -> Result<void> {
-            work_.emplace(connection_);
-            return {};
-        });
-    }
-
-    Result<void> commit() override {
-        auto committed = guarded<void>(Setting::committing, [&]() -> Result<void> {
-            work_->commit();
-            return {};
-        });
-        work_.reset();
-        return committed;
-    }
-
-    void roll_back() noexcept override { work_.reset(); }
+    using EffectWork::EffectWork;
 
     Result<idempotency::GuardSeen> insert(const idempotency::GuardKey& key) override {
-        return guarded<idempotency::GuardSeen>(Setting::in_transaction, [&]() -> Result<idempotency::GuardSeen> {
-            const auto rows = work_->exec_params(
+        return guarded<idempotency::GuardSeen>(Setting::in_transaction, about, [&]() -> Result<idempotency::GuardSeen> {
+            const auto rows = work().exec_params(
                 "with mine as (insert into hufu.guard(consumer_group, message_id) values ($1, $2::uuid) "
                 "on conflict do nothing returning 1) select exists (select from mine)::int, "
                 "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1)",
@@ -67,8 +38,8 @@ public:
     }
 
     Result<idempotency::GuardSeen> find(const idempotency::GuardKey& key) override {
-        return guarded<idempotency::GuardSeen>(Setting::in_transaction, [&]() -> Result<idempotency::GuardSeen> {
-            const auto rows = work_->exec_params(
+        return guarded<idempotency::GuardSeen>(Setting::in_transaction, about, [&]() -> Result<idempotency::GuardSeen> {
+            const auto rows = work().exec_params(
                 "select g.message_id is not null, encode(coalesce(g.result, ''), 'hex'), "
                 "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1) "
                 "from (select 1) one left join hufu.guard g on g.consumer_group = $1 and g.message_id = $2::uuid",
@@ -79,24 +50,19 @@ public:
     }
 
     Result<void> keep_result(const idempotency::GuardKey& key, std::string_view result) override {
-        return guarded<void>(Setting::in_transaction, [&]() -> Result<void> {
-            work_->exec_params(
+        return guarded<void>(Setting::in_transaction, about, [&]() -> Result<void> {
+            work().exec_params(
                 "update hufu.guard set result = $3::bytea where consumer_group = $1 and message_id = $2::uuid", key.group,
                 key.id.to_string(), hex(result));
             return {};
         });
     }
 
-    pqxx::work& work() { return *work_; }
-
 private:
     template <class Field>
     static SystemTime time_of(const Field& field) {
         return field.is_null() ? SystemTime{} : SystemTime{std::chrono::microseconds{field.template as<std::int64_t>()}};
     }
-
-    pqxx::connection& connection_;
-    std::optional<pqxx::work> work_;
 };
 
 HandlerResult handled(const idempotency::OnceOutcome& outcome) { return {outcome.handled, outcome.reason}; }
@@ -124,7 +90,7 @@ Result<ConnectionPool::Lent> ConnectionPool::lend() {
             return Lent{*this, std::move(connection)};
         }
     }
-    return guarded<Lent>(Setting::connecting, [&]() -> Result<Lent> {
+    return guarded<Lent>(Setting::connecting, about, [&]() -> Result<Lent> {
         return Lent{*this, std::make_unique<pqxx::connection>(url_)};
     });
 }
@@ -162,7 +128,7 @@ Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std:
     }
     auto lent = pool.lend();
     if (!lent) return lent.error();
-    return guarded<Purged>(Setting::in_transaction, [&]() -> Result<Purged> {
+    return guarded<Purged>(Setting::in_transaction, about, [&]() -> Result<Purged> {
         // The horizon first: between the two a duplicate of a purged message is refused, never run.
         pqxx::work raise{**lent};
         const auto horizon = raise.exec_params(

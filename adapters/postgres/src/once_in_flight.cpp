@@ -1,0 +1,105 @@
+#include <hufu/postgres/once_in_flight.hpp>
+
+#include <optional>
+#include <utility>
+
+namespace hufu::postgres {
+namespace {
+
+using idempotency::GuardKey;
+using idempotency::OnceOutcome;
+
+constexpr std::string_view guard_first = "select hufu.guard_first($1::text, $2::uuid, $3::timestamptz)";
+constexpr std::string_view keep_result =
+    "update hufu.guard set result = $3::bytea where consumer_group = $1::text and message_id = $2::uuid";
+constexpr std::string_view find_result =
+    "select result from hufu.guard where consumer_group = $1::text and message_id = $2::uuid";
+
+Parameters key_parameters(const GuardKey& key) {
+    Parameters parameters;
+    parameters.add(key.group).add_uuid(key.id);
+    return parameters;
+}
+
+OnceOutcome outcome_of(const Error& error) {
+    return {error.disposition() == Disposition::reject ? Handled::reject : Handled::retry, {}, error.text()};
+}
+
+/// A conflict is the guard's or one of the effect's own unique keys; the committed guard row tells.
+OnceOutcome settle(Connection& connection, const GuardKey& key, const Error& error) {
+    if (error.code() != ErrorCode::conflict || !connection.usable()) return outcome_of(error);
+    const auto found = connection.run(find_result, key_parameters(key));
+    if (!found) return outcome_of(found.error());
+    if (found->size() == 0) return outcome_of(error);
+    return {Handled::already_done, std::string{found->text(0, 0)}};
+}
+
+OnceOutcome run_on(Connection& connection, const GuardKey& key, SystemTime first_stored_at,
+                   const std::function<idempotency::EffectResult(Transaction&)>& effect, const TransactionOptions& options) {
+    Transaction tx{connection, options};
+    try {
+        auto first = key_parameters(key);
+        first.add_timestamp(first_stored_at);
+        tx.run(guard_first, std::move(first));
+        auto result = effect(tx);
+        if (result.handled == Handled::retry || result.handled == Handled::reject) {
+            tx.roll_back();
+            return result;
+        }
+        if (!result.result.empty()) {
+            auto kept = key_parameters(key);
+            kept.add_binary(result.result);
+            tx.run(keep_result, std::move(kept));
+        }
+        tx.commit();
+        return result;
+    } catch (const Exception& failure) {
+        tx.roll_back();
+        return settle(connection, key, failure.error());
+    }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> FlightPool::take() {
+    {
+        const std::lock_guard lock{mutex_};
+        if (!idle_.empty()) {
+            auto connection = std::move(idle_.back());
+            idle_.pop_back();
+            return connection;
+        }
+    }
+    return Connection::open(url_, options_);
+}
+
+void FlightPool::give_back(std::unique_ptr<Connection> connection) {
+    if (connection == nullptr || !connection->usable() || connection->in_transaction()) return;
+    const std::lock_guard lock{mutex_};
+    idle_.push_back(std::move(connection));
+}
+
+OnceOutcome run_once_in_flight(FlightPool& pool, const GuardKey& key, SystemTime first_stored_at,
+                               const std::function<idempotency::EffectResult(Transaction&)>& effect,
+                               const TransactionOptions& options) {
+    auto connection = pool.take();
+    if (!connection) return {Handled::retry, {}, connection.error().text()};
+    struct GiveBack {
+        FlightPool& pool;
+        std::unique_ptr<Connection> connection;
+        ~GiveBack() { pool.give_back(std::move(connection)); }
+    } lent{pool, std::move(*connection)};
+    return run_on(*lent.connection, key, first_stored_at, effect, options);
+}
+
+Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect, TransactionOptions options) {
+    return
+        [&pool, group = std::move(group), effect = std::move(effect), options](const Delivery& delivery) -> HandlerResult {
+            auto outcome = run_once_in_flight(
+                pool, {group, delivery.message.id}, idempotency::first_stored_at(delivery),
+                [&](Transaction& tx) { return effect(tx, delivery.message); }, options);
+            return {outcome.handled, std::move(outcome.reason)};
+        };
+}
+
+}  // namespace hufu::postgres

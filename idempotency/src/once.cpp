@@ -110,7 +110,9 @@ void OnceMachine::returned(EffectResult result) {
 
 void OnceMachine::failed(const Error& error) {
     const bool never = error.disposition() == Disposition::reject;
-    end_with({never ? Handled::reject : Handled::retry, {}, error.text()});
+    OnceOutcome outcome{never ? Handled::reject : Handled::retry, {}, error.text()};
+    outcome.error = error;
+    end_with(std::move(outcome));
 }
 
 void OnceMachine::advance() {

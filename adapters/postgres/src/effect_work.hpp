@@ -3,6 +3,8 @@
 
 #include <pqxx/pqxx>
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -25,11 +27,17 @@ Result<Value> guarded(Setting setting, std::string_view about, const Action& act
 /// One transaction at a time on a borrowed connection.
 class EffectWork : public idempotency::EffectTransaction {
 public:
-    explicit EffectWork(pqxx::connection& connection) : connection_{connection} {}
+    /// `lock_wait`: how long a statement waits for another's lock, the guard's among them; none: the server's own limit.
+    explicit EffectWork(pqxx::connection& connection, std::optional<std::chrono::milliseconds> lock_wait = {})
+        : connection_{connection}, lock_wait_{lock_wait} {}
 
     Result<void> begin() override {
         return guarded<void>(Setting::in_transaction, "guarded effect", [&]() -> Result<void> {
             work_.emplace(connection_);
+            if (lock_wait_) {
+                const auto ms = std::max<std::int64_t>(lock_wait_->count(), 1);
+                work_->exec("set local lock_timeout = " + std::to_string(ms));
+            }
             return {};
         });
     }
@@ -47,6 +55,7 @@ public:
 
 private:
     pqxx::connection& connection_;
+    std::optional<std::chrono::milliseconds> lock_wait_;
     std::optional<pqxx::work> work_;
 };
 

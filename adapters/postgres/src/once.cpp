@@ -104,6 +104,24 @@ idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::Guard
                                  [&] { return effect(work.work()); });
 }
 
+idempotency::HttpReply answer_once(ConnectionPool& pool, const idempotency::HttpGuard& edge,
+                                   const idempotency::HttpCall& call, std::chrono::milliseconds wait,
+                                   const std::function<idempotency::HttpReply(pqxx::work&)>& application) {
+    auto question = edge.read(call);
+    if (question.refused()) return *question.refused();
+    auto lent = pool.lend();
+    if (!lent) return question.answer(idempotency::OnceOutcome{Handled::retry, {}, lent.error().text()});
+    if (!question.guarded()) {
+        pqxx::work tx{**lent};
+        auto reply = application(tx);
+        if (reply.status < 500) tx.commit();
+        return reply;
+    }
+    Work work{**lent, wait};
+    return question.answer(idempotency::run_once(idempotency::OnceMachine{question.guard_key(), system_clock().system_now()},
+                                                 work, work, [&] { return question.keep(application(work.work())); }));
+}
+
 Handler once(ConnectionPool& pool, std::string group, Effect effect) {
     return [&pool, group = std::move(group), effect = std::move(effect)](const Delivery& delivery) {
         const idempotency::GuardKey key{group, delivery.message.id};

@@ -92,6 +92,20 @@ Handler once(Database& database, std::string group, Effect effect) {
     };
 }
 
+idempotency::HttpReply answer_once(Database& database, const idempotency::HttpGuard& edge, const idempotency::HttpCall& call,
+                                   const std::function<idempotency::HttpReply(Transaction&)>& application) {
+    auto question = edge.read(call);
+    if (question.refused()) return *question.refused();
+    if (!question.guarded()) {
+        Transaction transaction{database};
+        auto reply = application(transaction);
+        if (reply.status < 500) transaction.commit();
+        return reply;
+    }
+    return question.answer(run_once(database, question.guard_key(), database.clock().system_now(),
+                                    [&](Transaction& transaction) { return question.keep(application(transaction)); }));
+}
+
 Result<Purged> purge_guards(Database& database, const std::string& group, std::chrono::hours retention) {
     if (retention < std::chrono::hours{1}) {
         return Error{ErrorCode::invalid_argument, Disposition::reject,

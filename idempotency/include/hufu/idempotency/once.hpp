@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@ struct EffectResult {
     Handled handled = Handled::retry;
     std::string result = {};
     std::string reason = {};
+    std::optional<Error> error = {};  ///< what the guard's store failed with, where that is why; not for effects to set
 
     EffectResult() = default;
     EffectResult(Handled value) : handled{value} {}  // NOLINT(google-explicit-constructor): `return Handled::done;`

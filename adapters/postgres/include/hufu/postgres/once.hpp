@@ -13,6 +13,7 @@
 #include <pqxx/transaction>
 
 #include <hufu/core/handler.hpp>
+#include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
 
 namespace hufu::postgres {
@@ -66,6 +67,13 @@ using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Messag
 [[nodiscard]] idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::GuardKey& key,
                                                 SystemTime first_stored_at,
                                                 const std::function<idempotency::EffectResult(pqxx::work&)>& effect);
+
+/// The HTTP edge on this database: guard row, the application's changes and its answer are one transaction. While the first
+/// request of a key runs, a repeated one waits up to `wait`, and is answered 409 then. A request without a key runs in a
+/// transaction that is committed unless it answers 500 or more. Exceptions of `application` pass through, after the roll-back.
+[[nodiscard]] idempotency::HttpReply answer_once(ConnectionPool& pool, const idempotency::HttpGuard& edge,
+                                                 const idempotency::HttpCall& call, std::chrono::milliseconds wait,
+                                                 const std::function<idempotency::HttpReply(pqxx::work&)>& application);
 
 struct Purged {
     std::uint64_t rows = 0;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <hufu/core/handler.hpp>
+#include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
 #include <hufu/sqlite/database.hpp>
 
@@ -33,6 +34,13 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
 [[nodiscard]] idempotency::OnceOutcome run_once(Database& database, const idempotency::GuardKey& key,
                                                 SystemTime first_stored_at,
                                                 const std::function<idempotency::EffectResult(Transaction&)>& effect);
+
+/// The HTTP edge on this database: guard row, the application's changes and its answer are one transaction. A repeated request
+/// waits for its turn on the file, up to the database's busy time-out, and is answered 409 then. A request without a key runs in
+/// a transaction that is committed unless it answers 500 or more. Exceptions of `application` pass through, after the roll-back.
+[[nodiscard]] idempotency::HttpReply answer_once(Database& database, const idempotency::HttpGuard& edge,
+                                                 const idempotency::HttpCall& call,
+                                                 const std::function<idempotency::HttpReply(Transaction&)>& application);
 
 struct Purged {
     std::uint64_t rows = 0;

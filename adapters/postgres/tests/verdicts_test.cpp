@@ -13,9 +13,6 @@
 
 #include "server.hpp"
 
-/// libpqxx 6.4 forgets two results of a connection that ends during COMMIT.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libpqxx"; }
-
 namespace hufu::postgres {
 namespace {
 

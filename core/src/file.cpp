@@ -16,7 +16,8 @@
 namespace hufu {
 namespace {
 
-constexpr std::size_t parts_per_call = 1024;  // IOV_MAX on Linux
+constexpr std::size_t parts_per_call = 1024;      // IOV_MAX on Linux
+constexpr std::size_t piece_bytes = 256U << 10U;  // of a preallocation
 
 Error system_error(int number, const std::string& what, const std::string& path) {
     const std::string text = what + " \"" + path + "\": " + std::strerror(number);
@@ -105,12 +106,13 @@ public:
             return system_error(failed, "allocate " + std::to_string(wanted) + " bytes for", path_);
         }
         // Written, not only allocated: an unwritten extent would cost a metadata update at each later sync.
-        static constexpr std::array<std::byte, 65536> zeros{};
+        static constexpr std::array<std::byte, piece_bytes> zeros{};
         for (std::uint64_t offset = *current; offset < wanted;) {
-            const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), wanted - offset));
-            const std::span<const std::byte> part{zeros.data(), length};
+            const auto piece = std::span{zeros}.first(std::min<std::uint64_t>(zeros.size(), wanted - offset));
+            const std::span<const std::byte> part{piece};
             if (auto wrote = write_at(offset, {&part, 1}); !wrote) return wrote;
-            offset += length;
+            if (auto left = hand_to_disk(offset, piece.size()); !left) return left;
+            offset += piece.size();
         }
         return {};
     }
@@ -128,7 +130,18 @@ public:
         return static_cast<std::uint64_t>(status.st_size);
     }
 
+    void forget_cached() const noexcept override { ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED); }
+
 private:
+    /// Waits until the range has gone to the device, though not until it is durable there.
+    Result<void> hand_to_disk(std::uint64_t offset, std::size_t bytes) {
+        constexpr unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+        while (::sync_file_range(descriptor_, static_cast<off64_t>(offset), static_cast<off64_t>(bytes), all) != 0) {
+            if (errno != EINTR) return system_error(errno, "write back", path_);
+        }
+        return {};
+    }
+
     const int descriptor_;
     const std::string path_;
 };

@@ -110,6 +110,24 @@ TEST_F(FileTest, PreallocatesWrittenBlocks) {
     EXPECT_EQ(read(*file, 299'000, 1'000), std::vector<std::byte>(1'000));
 }
 
+TEST_F(FileTest, PreallocatesInSeveralPieces) {
+    const auto file = directory->open("log", OpenMode::create_new).value();
+    constexpr std::size_t size = 1'000'001;
+    ASSERT_TRUE(file->preallocate(size).has_value());
+    EXPECT_EQ(file->size().value(), size);
+    EXPECT_EQ(read(*file, 0, size), std::vector<std::byte>(size));
+}
+
+TEST_F(FileTest, ForgetsNothingButCachedPages) {
+    const auto file = directory->open("log", OpenMode::create_new).value();
+    ASSERT_TRUE(write(*file, 0, bytes(10'000)).has_value());
+    file->forget_cached();
+    EXPECT_EQ(read(*file, 0, 10'000), bytes(10'000)) << "what is not synced stays";
+    ASSERT_TRUE(file->sync_data().has_value());
+    file->forget_cached();
+    EXPECT_EQ(read(*file, 0, 10'000), bytes(10'000));
+}
+
 TEST_F(FileTest, TruncatesToASize) {
     const auto file = directory->open("log", OpenMode::create_new).value();
     ASSERT_TRUE(write(*file, 0, bytes(1'000)).has_value());

@@ -107,6 +107,12 @@ public:
         return {};
     }
 
+    void forget_cached() const noexcept override {
+        for (std::uint64_t index = 0; index * SimDisk::sector < inode_->cached.size(); ++index) {
+            if (!inode_->dirty.contains(index)) put_sector(inode_->cached, inode_->durable, index);
+        }
+    }
+
     Result<void> truncate(std::uint64_t size) override {
         if (auto dead = alive(); !dead) return dead;
         inode_->cached.resize(size);

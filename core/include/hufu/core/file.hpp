@@ -28,9 +28,13 @@ public:
     /// fdatasync. After one failure the cached pages can no longer be trusted: the caller must not simply call again.
     virtual Result<void> sync_data() = 0;
     /// Makes the file `size` bytes long with its blocks allocated and written (zeros), so that later syncs touch no metadata.
+    /// Goes to the disk in small pieces: a sync of another file waits behind what the disk was given before it. Not durable
+    /// until `sync_data`.
     virtual Result<void> preallocate(std::uint64_t size) = 0;
     virtual Result<void> truncate(std::uint64_t size) = 0;
     [[nodiscard]] virtual Result<std::uint64_t> size() const = 0;
+    /// Gives back the memory in which the system caches the file, where it equals the disk. Later reads go to the disk.
+    virtual void forget_cached() const noexcept = 0;
 };
 
 /// How `Directory::open` treats an existing or missing file.

@@ -146,6 +146,16 @@ TEST_F(LogTest, FindsEverythingAgainAfterManySegments) {
     EXPECT_FALSE(log->find_queue("stock", 2));
 }
 
+TEST_F(LogTest, ReadsWhatIsCachedNoMore) {
+    options.cached_past_bytes = 0;
+    auto log = open();
+    const auto queue = log->open_queue("orders", 0);
+    fill(*log, queue, 200);
+    const auto records = read_all(*log, queue);
+    ASSERT_EQ(records.size(), 200U);
+    for (std::size_t i = 0; i < records.size(); ++i) EXPECT_TRUE(records[i].text.starts_with(std::to_string(i) + ".")) << i;
+}
+
 TEST_F(LogTest, RebuildsAMissingOrDamagedIndex) {
     {
         auto log = open();

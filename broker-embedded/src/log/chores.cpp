@@ -5,12 +5,11 @@
 #include "log/links.hpp"
 
 namespace hufu::broker {
-namespace {
-/// Synced piece by piece, so that the log's own syncs never wait behind one large one.
-constexpr std::uint64_t prepare_step = 4U << 20U;
-}  // namespace
 
 void PrepareChore::run() {
+    for (const auto& name : forgotten_) {
+        if (auto file = directory_.open(name, OpenMode::read_only)) (*file)->forget_cached();
+    }
     result = prepare();
     if (!result) static_cast<void>(directory_.remove(segment_name(base_)));  // give the space back; the first error counts
 }
@@ -26,11 +25,8 @@ Result<std::shared_ptr<File>> PrepareChore::prepare() {
     }
     if (!opened) return opened.error();
     std::shared_ptr<File> file{std::move(*opened)};
-    for (std::uint64_t size = 0; size < capacity_;) {
-        size = std::min(capacity_, size + prepare_step);
-        if (auto allocated = file->preallocate(size); !allocated) return allocated.error();
-        if (auto synced = file->sync_data(); !synced) return synced.error();
-    }
+    if (auto allocated = file->preallocate(capacity_); !allocated) return allocated.error();
+    if (auto synced = file->sync_data(); !synced) return synced.error();
     if (auto synced = directory_.sync(); !synced) return synced.error();
     return file;
 }

@@ -12,11 +12,12 @@
 
 namespace hufu::broker {
 
-/// Makes a segment file: allocated, written with zeros, synced, its name durable.
+/// Makes a segment file: allocated, written with zeros, synced, its name durable. Before, files named in `forgotten` give
+/// their cached pages back: the new file then takes warm ones, and the log does not push everything else out of memory.
 class PrepareChore final : public LogChore {
 public:
-    PrepareChore(Directory& directory, std::uint64_t base, std::uint64_t capacity)
-        : directory_{directory}, base_{base}, capacity_{capacity} {}
+    PrepareChore(Directory& directory, std::uint64_t base, std::uint64_t capacity, std::vector<std::string> forgotten = {})
+        : directory_{directory}, base_{base}, capacity_{capacity}, forgotten_{std::move(forgotten)} {}
     void run() override;
 
     [[nodiscard]] std::uint64_t base() const noexcept { return base_; }
@@ -28,6 +29,7 @@ private:
     Directory& directory_;
     std::uint64_t base_;
     std::uint64_t capacity_;
+    std::vector<std::string> forgotten_;
 };
 
 /// Writes the index file of a sealed segment.

@@ -30,6 +30,7 @@ struct SealedSegment {
     std::shared_ptr<File> data;               ///< opened when first read
     std::unique_ptr<File> index;              ///< opened when first read
     std::shared_ptr<SealedIndex> memory;      ///< set until the index file is written
+    bool forgotten = false;                   ///< its cached pages were given back
     bool rebuilt = false;                     ///< its index was made anew from the log in this run
     std::shared_ptr<SegmentKeys> key_memory;  ///< set until the keys file is written
     std::unique_ptr<KeyFile> key_file;        ///< opened when first read
@@ -140,6 +141,7 @@ struct Log::Impl {
     [[nodiscard]] Snapshot make_snapshot() const;
     [[nodiscard]] std::uint64_t snapshot_estimate() const noexcept;
     Outcome refuse_all(const Error& error);
+    [[nodiscard]] std::vector<std::string> long_past();
     void reopen_if_ready();
     void forget_memory(SealedSegment& segment);
 

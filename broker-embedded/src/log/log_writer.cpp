@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <hufu/core/assert.hpp>
+#include <hufu/core/threads.hpp>
 
 #include "log/group.hpp"
 
@@ -41,7 +42,7 @@ struct LogWriter::Impl {
     LogGroup* next_group() {
         const auto until = clock.steady_now() + options.spin;
         while (waiting.load(std::memory_order_acquire) == 0 && clock.steady_now() < until) {
-            for (int i = 0; i < 32; ++i) __builtin_ia32_pause();
+            for (int i = 0; i < 32; ++i) spin_pause();
         }
         std::unique_lock lock{mutex};
         group_ready.wait(lock, [this] { return stopping || !groups.empty(); });
@@ -53,6 +54,7 @@ struct LogWriter::Impl {
     }
 
     void carry_groups() {
+        work_in_short_turns();
         while (auto* group = next_group()) {
             const auto begun = clock.steady_now();
             auto result = Log::write(*group);
@@ -74,6 +76,7 @@ struct LogWriter::Impl {
     }
 
     void carry_chores() {
+        work_behind_others();
         for (;;) {
             std::unique_lock lock{mutex};
             chore_ready.wait(lock, [this] { return stopping || chore; });

@@ -103,6 +103,16 @@ void Log::Impl::roll(std::uint64_t group_size) {
     begin_segment();
 }
 
+/// Files of segments so far behind that few will read them, each named once.
+std::vector<std::string> Log::Impl::long_past() {
+    std::vector<std::string> names;
+    for (const auto& segment : sealed) {
+        if (durable < segment->end + options.cached_past_bytes) break;
+        if (!std::exchange(segment->forgotten, true)) names.push_back(segment_name(segment->base));
+    }
+    return names;
+}
+
 void Log::Impl::reopen_if_ready() {
     if (!refusing || !in_flight.empty() || doubtful || !prepared) return;
     if (active.established) seal_active(durable);
@@ -121,7 +131,7 @@ std::unique_ptr<LogChore> Log::take_chore() {
         }
     } else if (!log.prepared && (log.refusing || !log.active.file || near_end)) {
         const auto& planned = log.plan_next();
-        chore = std::make_unique<PrepareChore>(log.directory, planned.base, planned.capacity);
+        chore = std::make_unique<PrepareChore>(log.directory, planned.base, planned.capacity, log.long_past());
     } else if (!log.unwanted.empty()) {
         chore = std::make_unique<RemoveChore>(log.directory, std::exchange(log.unwanted, {}));
     } else {

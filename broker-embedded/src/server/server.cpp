@@ -20,6 +20,7 @@
 #include <hufu/broker/log_writer.hpp>
 #include <hufu/core/file.hpp>
 #include <hufu/core/ids.hpp>
+#include <hufu/core/threads.hpp>
 
 #include "connection.hpp"
 #include "dispatch/access_table.hpp"
@@ -246,6 +247,7 @@ void Server::Impl::serve(std::stop_token stop) {
     for (auto& listening : listeners) wait_accept(listening);
     if (endpoint) endpoint->start();
     sweep_at = now() + sweep_every;
+    work_in_short_turns();  // beside busy services, an answer should not wait for the end of their turn
     turn();
     io.run();
 }

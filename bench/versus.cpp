@@ -103,26 +103,7 @@ void Ledger::compare(const Side& side, const LoadShape& shape, std::uint64_t& lo
     invented += stored > sent_ ? stored - sent_ : 0;
 }
 
-Legs in_turn(const BrokerOptions& options, const std::function<Leg()>& ours, const std::function<Leg()>& other) {
-    Legs legs;
-    for (int round = 0; round < options.rounds; ++round) {
-        // Neither side always follows the other.
-        for (const bool our_turn : {round % 2 == 0, round % 2 != 0}) {
-            settle_disk(options.folder);
-            if (our_turn) {
-                legs.ours.push_back(ours());
-            } else {
-                legs.other.push_back(other());
-            }
-        }
-        char line[160];
-        std::snprintf(line, sizeof line, "  round %d: %.0f/s beside %.0f/s, %.0f refused; p99 %.0f and %.0f us", round + 1,
-                      legs.ours.back().rate, legs.other.back().rate, legs.other.back().refused, legs.ours.back().p99_us,
-                      legs.other.back().p99_us);
-        tell(line);
-    }
-    return legs;
-}
+namespace {
 
 /// A process that stands still meanwhile: what a server does on its own would otherwise cost the other one's leg.
 class StoodStill {
@@ -135,6 +116,30 @@ public:
 private:
     pid_t pid_;
 };
+
+}  // namespace
+
+Legs in_turn(const BrokerOptions& options, const Turn& ours, const Turn& other) {
+    Legs legs;
+    for (int round = 0; round < options.rounds; ++round) {
+        // Neither side always follows the other.
+        for (const bool our_turn : {round % 2 == 0, round % 2 != 0}) {
+            const StoodStill idle{our_turn ? other.pid : ours.pid};
+            settle_disk(options.folder);
+            if (our_turn) {
+                legs.ours.push_back(ours.leg());
+            } else {
+                legs.other.push_back(other.leg());
+            }
+        }
+        char line[160];
+        std::snprintf(line, sizeof line, "  round %d: %.0f/s beside %.0f/s, %.0f refused; p99 %.0f and %.0f us", round + 1,
+                      legs.ours.back().rate, legs.other.back().rate, legs.other.back().refused, legs.ours.back().p99_us,
+                      legs.other.back().p99_us);
+        tell(line);
+    }
+    return legs;
+}
 
 Legs publish_in_turn(const BrokerOptions& options, const Side& other, const PublishCase& publish, BrokerOutcome& outcome) {
     const OurBroker broker{options};
@@ -156,19 +161,14 @@ Legs publish_in_turn(const BrokerOptions& options, const Side& other, const Publ
     run(other, first, other_ledger);
 
     std::vector<double> limits;
-    Legs legs = in_turn(
-        options,
-        [&] {
-            const StoodStill idle{other.pid};
-            if (publish.group > 0) {
-                limits.push_back(probe_disk(options.folder, publish.group).value());
-            }
-            return run(ours, publish.ours, our_ledger);
-        },
-        [&] {
-            const StoodStill idle{ours.pid};
-            return run(other, publish.other, other_ledger);
-        });
+    const auto our_leg = [&] {
+        if (publish.group > 0) {
+            limits.push_back(probe_disk(options.folder, publish.group).value());
+        }
+        return run(ours, publish.ours, our_ledger);
+    };
+    const auto other_leg = [&] { return run(other, publish.other, other_ledger); };
+    Legs legs = in_turn(options, {ours.pid, our_leg}, {other.pid, other_leg});
     legs.limits = std::move(limits);
     our_ledger.compare(ours, publish.ours.shape, outcome.lost, outcome.invented);
     other_ledger.compare(other, publish.other.shape, outcome.other_lost, outcome.other_invented);
@@ -195,6 +195,38 @@ ResultRow rate_row(const std::string& name, const std::string& other_name, const
     }
     row.beside.emplace_back("other_refused_part", all > 0 ? refused / all : 0);
     return row;
+}
+
+void start_and_idle_memory(const BrokerOptions& options, const Start& start, BrokerOutcome& outcome) {
+    if (options.wanted("start_ms")) {
+        std::vector<double> ours;
+        for (int i = 0; i < 9; ++i) {
+            ours.push_back(OurBroker{options}.start_ms());
+        }
+        outcome.add({.name = "start_ms",
+                     .unit = "ms",
+                     .ours = median(std::move(ours)),
+                     .other = median(start.start_other()),
+                     .other_name = start.other_name,
+                     .better = Better::lower,
+                     .aim = start.start_aim});
+    }
+    if (options.wanted("idle_rss_anon_mb")) {
+        const OurBroker broker{options};
+        pass(std::chrono::milliseconds{1000});
+        outcome.add(memory_row("idle_rss_anon_mb", rss_anon_mb(broker.side().pid), start.other_memory_mb(), start.other_name,
+                               start.memory_aim));
+    }
+}
+
+ResultRow memory_row(const std::string& name, double ours_mb, double other_mb, const std::string& other_name, Aim aim) {
+    return {.name = name,
+            .unit = "MB",
+            .ours = ours_mb,
+            .other = other_mb,
+            .other_name = other_name,
+            .better = Better::lower,
+            .aim = aim};
 }
 
 void settle_disk(const std::string& folder) {

@@ -95,8 +95,29 @@ struct PublishCase {
 /// lost or invented to `outcome`.
 Legs publish_in_turn(const BrokerOptions& options, const Side& other, const PublishCase& publish, BrokerOutcome& outcome);
 
+/// A side that takes its turn: `leg` loads it, and while the other one is loaded its process stands still.
+struct Turn {
+    pid_t pid = 0;
+    std::function<Leg()> leg;
+};
+
 /// Runs `ours` and `other` in turn, `options.rounds` times each, with nothing left to write in between.
-Legs in_turn(const BrokerOptions& options, const std::function<Leg()>& ours, const std::function<Leg()>& other);
+Legs in_turn(const BrokerOptions& options, const Turn& ours, const Turn& other);
+
+/// What every comparison has: how long both take to start, and what they hold when nothing has happened yet. `start_other`
+/// starts the other one anew as often as asked and returns the times, in milliseconds.
+struct Start {
+    std::string other_name;
+    std::function<std::vector<double>()> start_other;
+    std::function<double()> other_memory_mb;
+    Aim start_aim = {};
+    Aim memory_aim = {};
+};
+void start_and_idle_memory(const BrokerOptions& options, const Start& start, BrokerOutcome& outcome);
+
+/// A row of memory in use, the smaller the better.
+[[nodiscard]] ResultRow memory_row(const std::string& name, double ours_mb, double other_mb, const std::string& other_name,
+                                   Aim aim = {});
 
 /// A row of the middle rates, with the costs of a message on both sides beside it.
 [[nodiscard]] ResultRow rate_row(const std::string& name, const std::string& other_name, const Legs& legs, Aim aim);

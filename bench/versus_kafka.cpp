@@ -20,7 +20,11 @@ public:
     }
 
     BrokerOutcome run() {
-        start_and_idle_memory();
+        start_and_idle_memory(options_,
+                              {.other_name = other_name,
+                               .start_other = [this] { return std::vector<double>{kafka_.start_ms()}; },
+                               .other_memory_mb = [this] { return rss_anon_mb(kafka_.pid()); }},
+                              outcome_);
         publish_async();
         return std::move(outcome_);
     }
@@ -33,7 +37,6 @@ private:
         const std::string address = kafka_.address();
         return static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1)));
     }
-    void start_and_idle_memory();
     void publish_async();
 
     const BrokerOptions& options_;
@@ -41,31 +44,6 @@ private:
     test_support::KafkaServer kafka_;
     BrokerOutcome outcome_;
 };
-
-void VersusKafka::start_and_idle_memory() {
-    if (options_.wanted("start_ms")) {
-        std::vector<double> ours;
-        for (int i = 0; i < 9; ++i) {
-            ours.push_back(OurBroker{options_}.start_ms());
-        }
-        outcome_.add({.name = "start_ms",
-                      .unit = "ms",
-                      .ours = median(std::move(ours)),
-                      .other = kafka_.start_ms(),
-                      .other_name = other_name,
-                      .better = Better::lower});
-    }
-    if (options_.wanted("idle_rss_anon_mb")) {
-        const OurBroker broker{options_};
-        pass(std::chrono::milliseconds{1000});
-        outcome_.add({.name = "idle_rss_anon_mb",
-                      .unit = "MB",
-                      .ours = rss_anon_mb(broker.side().pid),
-                      .other = rss_anon_mb(kafka_.pid()),
-                      .other_name = other_name,
-                      .better = Better::lower});
-    }
-}
 
 /// Each side under its own best producer: ours many messages in flight, Kafka's with its batches.
 void VersusKafka::publish_async() {
@@ -96,24 +74,20 @@ void VersusKafka::publish_async() {
     const auto warm_up = static_cast<std::uint64_t>(expected * 2);
     const auto messages = static_cast<std::uint64_t>(expected * options_.seconds);
     std::vector<double> limits;
-    Legs legs = in_turn(
-        options_,
-        [&] {
-            if (!options_.async) {
-                limits.push_back(probe_disk(options_.folder, 1024).value());
-            }
-            return our_leg();
-        },
-        [&] { return kafka_producer_leg(other(), "bench", warm_up, messages, load.shape.body_bytes, kafka_.directory()); });
+    const auto our_turn = [&] {
+        if (!options_.async) {
+            limits.push_back(probe_disk(options_.folder, 1024).value());
+        }
+        return our_leg();
+    };
+    const auto other_turn = [&] {
+        return kafka_producer_leg(other(), "bench", warm_up, messages, load.shape.body_bytes, kafka_.directory());
+    };
+    Legs legs = in_turn(options_, {ours.pid, our_turn}, {kafka_.pid(), other_turn});
     legs.limits = std::move(limits);
     ledger.compare(ours, load.shape, outcome_.lost, outcome_.invented);
     outcome_.add(rate_row(name, other_name, legs, options_.async ? Aim{} : Aim{.ratio = 4}));
-    outcome_.add({.name = "loaded_rss_anon_mb",
-                  .unit = "MB",
-                  .ours = rss_anon_mb(ours.pid),
-                  .other = rss_anon_mb(kafka_.pid()),
-                  .other_name = other_name,
-                  .better = Better::lower});
+    outcome_.add(memory_row("loaded_rss_anon_mb", rss_anon_mb(ours.pid), rss_anon_mb(kafka_.pid()), other_name));
 }
 
 }  // namespace

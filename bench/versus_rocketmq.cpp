@@ -19,7 +19,13 @@ public:
         : options_{options}, syncs_{options.folder + "/rocketmq.syncs"}, rocketmq_{server_options()} {}
 
     BrokerOutcome run() {
-        start_and_idle_memory();
+        start_and_idle_memory(options_,
+                              {.other_name = other_name,
+                               .start_other = [this] { return start_other(); },
+                               .other_memory_mb = [this] { return other_memory_mb(); },
+                               .start_aim = {.ratio = 1.0 / 60},
+                               .memory_aim = {.ratio = 1.0 / 14}},
+                              outcome_);
         warm_up();
         publish("publish_w1", 1, 1, {.ratio = 3, .of_limit = 0.85});
         publish("publish_w64", 64, 64, {.ratio = 10});
@@ -60,7 +66,7 @@ private:
         return rss_anon_mb(rocketmq_.broker_pid()) + rss_anon_mb(rocketmq_.name_server_pid());
     }
 
-    void start_and_idle_memory();
+    std::vector<double> start_other();
     void warm_up();
     void publish(const std::string& name, std::size_t window, std::size_t records, Aim aim);
     void publish_batches();
@@ -79,38 +85,15 @@ private:
     BrokerOutcome outcome_;
 };
 
-void VersusRocketmq::start_and_idle_memory() {
-    if (options_.wanted("start_ms")) {
-        std::vector<double> ours;
-        for (int i = 0; i < 9; ++i) {
-            ours.push_back(OurBroker{options_}.start_ms());
-        }
-        // Broker alone: the name server that it needs as well runs already.
-        std::vector<double> others{rocketmq_.broker_start_ms()};
-        for (int i = 0; i < 2; ++i) {
-            rocketmq_.kill_broker();
-            rocketmq_.start_broker();
-            others.push_back(rocketmq_.broker_start_ms());
-        }
-        outcome_.add({.name = "start_ms",
-                      .unit = "ms",
-                      .ours = median(std::move(ours)),
-                      .other = median(std::move(others)),
-                      .other_name = other_name,
-                      .better = Better::lower,
-                      .aim = {.ratio = 1.0 / 60}});
+/// Of the broker alone: the name server that it needs as well runs already.
+std::vector<double> VersusRocketmq::start_other() {
+    std::vector<double> times{rocketmq_.broker_start_ms()};
+    for (int i = 0; i < 2; ++i) {
+        rocketmq_.kill_broker();
+        rocketmq_.start_broker();
+        times.push_back(rocketmq_.broker_start_ms());
     }
-    if (options_.wanted("idle_rss_anon_mb")) {
-        const OurBroker broker{options_};
-        pass(std::chrono::milliseconds{1000});
-        outcome_.add({.name = "idle_rss_anon_mb",
-                      .unit = "MB",
-                      .ours = rss_anon_mb(broker.side().pid),
-                      .other = other_memory_mb(),
-                      .other_name = other_name,
-                      .better = Better::lower,
-                      .aim = {.ratio = 1.0 / 14}});
-    }
+    return times;
 }
 
 /// Its virtual machine compiles what is used most.
@@ -235,9 +218,9 @@ void VersusRocketmq::java_producer() {
     const auto leg = [&](const Side& side, const std::string& name_server) {
         return rocketmq_producer_leg(side, name_server, make_topic.shape, 64, options_.seconds, rocketmq_.directory());
     };
-    const Legs legs = in_turn(
-        options_, [&] { return leg(broker.side(), "127.0.0.1:" + std::to_string(broker.side().port)); },
-        [&] { return leg(other(), rocketmq_.name_server()); });
+    const auto our_leg = [&] { return leg(broker.side(), "127.0.0.1:" + std::to_string(broker.side().port)); };
+    const auto other_leg = [&] { return leg(other(), rocketmq_.name_server()); };
+    const Legs legs = in_turn(options_, {broker.side().pid, our_leg}, {other().pid, other_leg});
     outcome_.add(rate_row(name, other_name, legs, unless_async({.ratio = 2})));
 }
 
@@ -284,19 +267,13 @@ void VersusRocketmq::drain_memory_and_recovery() {
         lost += ledger.acknowledged() > read.messages ? ledger.acknowledged() - read.messages : 0;
         return Leg{.rate = read.rate(), .messages = static_cast<double>(read.messages), .used = after - before};
     };
-    const Legs legs = in_turn(
-        options_, [&] { return drain(ours.side(), our_ledger, outcome_.lost); },
-        [&] { return drain(other(), other_ledger, outcome_.other_lost); });
+    const auto our_drain = [&] { return drain(ours.side(), our_ledger, outcome_.lost); };
+    const auto other_drain = [&] { return drain(other(), other_ledger, outcome_.other_lost); };
+    const Legs legs = in_turn(options_, {ours.side().pid, our_drain}, {other().pid, other_drain});
     outcome_.add(rate_row("drain_1m", other_name, legs, {}));
     our_most_mb = std::max(our_most_mb, our_memory_mb());
     other_most_mb = std::max(other_most_mb, other_memory_mb());
-    outcome_.add({.name = "loaded_rss_anon_mb",
-                  .unit = "MB",
-                  .ours = our_most_mb,
-                  .other = other_most_mb,
-                  .other_name = other_name,
-                  .better = Better::lower,
-                  .aim = {.ratio = 1.0 / 14}});
+    outcome_.add(memory_row("loaded_rss_anon_mb", our_most_mb, other_most_mb, other_name, {.ratio = 1.0 / 14}));
     if (options_.wanted("recovery_ms")) {
         recovery(ours, options, our_ledger, other_ledger);
     }

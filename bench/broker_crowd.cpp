@@ -111,8 +111,17 @@ public:
             files.rlim_cur = files.rlim_max;
             ::setrlimit(RLIMIT_NOFILE, &files);
         }
+        const std::string folder = options_.folder + "/crowd";
+        std::filesystem::create_directories(folder);
+        auto broker = BrokerProcess::start(options_.broker, folder);
+        if (!broker) return broker.error();
+        if (auto warm = leg(broker->port(), nullptr); !warm) return warm.error();
         for (int round = 0; round < options_.rounds; ++round)
-            if (auto done = round_of(round); !done) return done;
+            if (auto done = round_of(*broker, round); !done) return done;
+        if (auto checked = check(*broker); !checked) return checked;
+        broker->kill();
+        std::error_code ignored;
+        std::filesystem::remove_all(folder, ignored);
         ResultRow row;
         row.name = "idle_connections";
         row.unit = "us";
@@ -149,22 +158,15 @@ private:
         return Leg{result->percentile_us(0.99), result->percentile_us(0.5), result->rate()};
     }
 
-    /// One broker: a leg to warm it, then one without and one with the crowd, in the order that the round says.
-    Result<void> round_of(int round) {
-        const std::string folder = options_.folder + "/crowd-" + std::to_string(round);
-        std::filesystem::create_directories(folder);
-        auto broker = BrokerProcess::start(options_.broker, folder);
-        if (!broker) return broker.error();
-        sent_ = acknowledged_ = 0;
-        if (auto warm = leg(broker->port(), nullptr); !warm) return warm.error();
+    /// A leg without and one with the crowd, in the order that the round says; the broker is the same in all of them.
+    Result<void> round_of(const BrokerProcess& broker, int round) {
         Leg with;
         Leg without;
         for (const bool crowded : {round % 2 == 0, round % 2 != 0}) {
-            auto measured = crowded ? crowded_leg(*broker) : leg(broker->port(), nullptr);
+            auto measured = crowded ? crowded_leg(broker) : lonely_leg(broker);
             if (!measured) return measured.error();
             (crowded ? with : without) = *measured;
         }
-        if (auto checked = check(*broker); !checked) return checked;
         char line[200];
         std::snprintf(line, sizeof line,
                       "  crowd round %d: p99 %.0f us with, %.0f us without; %.0f/s and %.0f/s; %.0f B each", round + 1,
@@ -176,16 +178,21 @@ private:
         p50_without_.push_back(without.p50_us);
         rate_with_.push_back(with.rate);
         rate_without_.push_back(without.rate);
-        broker->kill();
-        std::error_code ignored;
-        std::filesystem::remove_all(folder, ignored);
         return {};
     }
 
+    /// Buffers of the last leg go back within one look of the broker after its connections. Before every leg: neither kind
+    /// finds a broker that was busy a moment ago.
+    static void rest() {
+        system_clock().sleep_until(system_clock().steady_now() + std::chrono::seconds{5}, std::stop_token{});
+    }
+
+    Result<Leg> lonely_leg(const BrokerProcess& broker) {
+        rest();
+        return leg(broker.port(), nullptr);
+    }
+
     Result<Leg> crowded_leg(const BrokerProcess& broker) {
-        // Buffers of the last leg go back within one look of the broker after its connections.
-        constexpr std::chrono::seconds settle{5};
-        const auto rest = [settle] { system_clock().sleep_until(system_clock().steady_now() + settle, std::stop_token{}); };
         rest();
         const double before = rss_anon_mb(broker.pid());
         Crowd crowd{broker.port()};

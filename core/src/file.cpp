@@ -16,8 +16,8 @@
 namespace hufu {
 namespace {
 
-constexpr std::size_t parts_per_call = 1024;      // IOV_MAX on Linux
-constexpr std::size_t piece_bytes = 256U << 10U;  // of a preallocation
+constexpr std::size_t parts_per_call = 1024;    // IOV_MAX on Linux
+constexpr std::size_t piece_bytes = 1U << 20U;  // of a preallocation
 
 Error system_error(int number, const std::string& what, const std::string& path) {
     const std::string text = what + " \"" + path + "\": " + std::strerror(number);
@@ -106,13 +106,18 @@ public:
             return system_error(failed, "allocate " + std::to_string(wanted) + " bytes for", path_);
         }
         // Written, not only allocated: an unwritten extent would cost a metadata update at each later sync.
-        static constexpr std::array<std::byte, piece_bytes> zeros{};
+        static constexpr std::array<std::byte, 65536> zeros{};
+        std::array<std::span<const std::byte>, piece_bytes / zeros.size()> parts;
         for (std::uint64_t offset = *current; offset < wanted;) {
-            const auto piece = std::span{zeros}.first(std::min<std::uint64_t>(zeros.size(), wanted - offset));
-            const std::span<const std::byte> part{piece};
-            if (auto wrote = write_at(offset, {&part, 1}); !wrote) return wrote;
-            if (auto left = hand_to_disk(offset, piece.size()); !left) return left;
-            offset += piece.size();
+            std::size_t used = 0;
+            std::size_t bytes = 0;
+            for (; used < parts.size() && offset + bytes < wanted; ++used) {
+                parts[used] = std::span{zeros}.first(std::min<std::uint64_t>(zeros.size(), wanted - offset - bytes));
+                bytes += parts[used].size();
+            }
+            if (auto wrote = write_at(offset, std::span{parts}.first(used)); !wrote) return wrote;
+            if (auto left = hand_to_disk(offset, bytes); !left) return left;
+            offset += bytes;
         }
         return {};
     }

@@ -112,7 +112,7 @@ TEST_F(FileTest, PreallocatesWrittenBlocks) {
 
 TEST_F(FileTest, PreallocatesInSeveralPieces) {
     const auto file = directory->open("log", OpenMode::create_new).value();
-    constexpr std::size_t size = 1'000'001;
+    constexpr std::size_t size = 2'500'001;
     ASSERT_TRUE(file->preallocate(size).has_value());
     EXPECT_EQ(file->size().value(), size);
     EXPECT_EQ(read(*file, 0, size), std::vector<std::byte>(size));

@@ -118,6 +118,28 @@ TEST_F(LogTest, TakesTwoGroupsAndSettlesThemInOrder) {
     EXPECT_EQ(log->max_offset(queue), 2U);
 }
 
+TEST_F(LogTest, ASmallGroupGrowsOnWhileAnotherOneIsOnItsWay) {
+    options.next_group_bytes_min = 2048;
+    auto log = open();
+    const auto queue = log->open_queue("orders", 0);
+    append(*log, queue, "one");
+    auto* one = log->take_group();
+    ASSERT_NE(one, nullptr);
+    append(*log, queue, "two");
+    EXPECT_EQ(log->take_group(), nullptr);
+    const auto grown = append(*log, queue, std::string(3000, '.'));
+    auto* two = log->take_group();
+    ASSERT_NE(two, nullptr) << "large enough to be written behind the first at once";
+    append(*log, queue, "four");
+    for (auto* group : {one, two}) {
+        ASSERT_TRUE(Log::write(*group));
+        ASSERT_TRUE(Log::sync(*group));
+    }
+    log->completed(one);
+    EXPECT_EQ(log->completed(two).through, grown.ticket);
+    EXPECT_NE(log->take_group(), nullptr) << "nothing is on its way: any size will do";
+}
+
 TEST_F(LogTest, FindsEverythingAgainAfterManySegments) {
     std::vector<std::string> expected;
     {

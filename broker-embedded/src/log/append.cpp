@@ -250,6 +250,7 @@ LogGroup* Log::take_group() {
     if (log.refusing || log.in_flight.size() >= log.options.groups_in_flight_max) return nullptr;
     if (log.closed.empty()) {
         if (!log.open || log.open->table.empty()) return nullptr;
+        if (!log.in_flight.empty() && log.open->bytes() < log.options.next_group_bytes_min) return nullptr;
         log.close_group();
     }
     auto& next = log.closed.front();

@@ -57,6 +57,8 @@ LogOptions log_options(const DispatcherOptions& dispatcher) {
     options.keys_of = keys_of_record;
     // Frames stop being taken at unsettled_bytes_max, so the largest message always finds room above it.
     options.pending_bytes_max = dispatcher.unsettled_bytes_max + 2 * options.record_bytes_max;
+    // One writer carries the groups: a small one that waited for it would only be closed too early.
+    options.next_group_bytes_min = 256U << 10U;
     return options;
 }
 

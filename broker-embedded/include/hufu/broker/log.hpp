@@ -28,7 +28,8 @@ struct LogOptions {
     std::uint64_t record_bytes_max = (4ULL << 20U) + (128ULL << 10U);
     std::uint64_t pending_bytes_max = 8ULL << 20U;  ///< what may wait for the disk; then appends are refused with `busy`
     std::uint32_t groups_in_flight_max = 2;
-    std::uint32_t link_segments_max = 4;  ///< a link leads at most so many segments back; as many outlive their time
+    std::uint64_t next_group_bytes_min = 0;  ///< a group with less grows on while another one is on its way
+    std::uint32_t link_segments_max = 4;     ///< a link leads at most so many segments back; as many outlive their time
     std::uint64_t cached_past_bytes = 128ULL << 20U;  ///< the newest sealed segments that stay in the page cache
     std::chrono::milliseconds chore_retry{200};       ///< wait before a failed background step is tried again
     KeyExtractor keys_of = {};                        ///< to rebuild the key index from records; empty: none is kept

@@ -1,4 +1,5 @@
 // The log's promises one by one, on a simulated disk.
+// long file: one fixture, and every promise is a test of its own.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

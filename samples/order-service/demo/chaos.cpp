@@ -4,6 +4,7 @@
 
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
+#include <iterator>
 
 namespace shop::demo {
 namespace {
@@ -46,6 +47,10 @@ void Chaos::hit() {
         case Break::guard: return kill_between_effect_and_acknowledgement(done_ % 2 == 0 ? Member::payment : Member::stock);
         case Break::settle: return kill_between_settle_and_confirm();
         case Break::none: break;
+    }
+    if (fleet_.options().mode == Mode::txmsg) {
+        constexpr Member in_turn[] = {Member::order, Member::broker, Member::payment, Member::stock};
+        return kill_and_restart(in_turn[done_ % std::size(in_turn)]);
     }
     switch (done_ % 5) {
         case 0: return kill_and_restart(Member::order);

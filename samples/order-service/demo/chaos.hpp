@@ -20,7 +20,7 @@ struct ChaosOptions {
 };
 
 /// Hits order, relay, broker, payment and stock in turn with SIGKILL and starts them again at once; every second relay
-/// hit is a SIGSTOP past the lease instead. With a `Break`, hits only inside the window that this break opens.
+/// hit is a SIGSTOP past the lease instead. Without relays (`Mode::txmsg`), the others in turn. With a `Break`, hits only inside the window that this break opens.
 class Chaos {
 public:
     using Tell = std::function<void(const std::string&)>;

@@ -60,6 +60,13 @@ std::string_view to_string(Member member) noexcept {
     return "?";
 }
 
+std::string_view to_string(Mode mode) noexcept { return mode == Mode::txmsg ? "txmsg" : "outbox"; }
+
+std::span<const Member> Fleet::members() const noexcept {
+    const std::span<const Member> all{all_members};
+    return options_.mode == Mode::outbox ? all : all.first(4);  // the relays stand last
+}
+
 Fleet::Fleet(FleetOptions options, const Databases& databases) : options_{std::move(options)}, databases_{databases} {
     for (const auto member : {Member::broker, Member::order, Member::payment, Member::stock}) {
         ports_[static_cast<std::size_t>(member)] = free_port();
@@ -67,7 +74,7 @@ Fleet::Fleet(FleetOptions options, const Databases& databases) : options_{std::m
 }
 
 void Fleet::start_all() {
-    for (const auto member : all_members) {
+    for (const auto member : members()) {
         start(member);
         wait_ready(member);
     }
@@ -96,7 +103,7 @@ void Fleet::wait_ready(Member member) {
 }
 
 void Fleet::check_all_alive() {
-    for (const auto member : all_members) {
+    for (const auto member : members()) {
         if (child(member).ended()) {
             throw hufu::Exception{
                 {hufu::ErrorCode::internal, hufu::Disposition::fatal,
@@ -137,8 +144,10 @@ std::string Fleet::broker_url() const { return "rocketmq://" + at(port(Member::b
 ChildOptions Fleet::command(Member member) const {
     switch (member) {
         case Member::broker:
+            // A customer may be waiting for what a killed service left undecided.
             return {.program = options_.programs + "/hufu-broker",
-                    .arguments = {"--data", options_.directory + "/broker", "--listen", at(port(member))},
+                    .arguments = {"--data", options_.directory + "/broker", "--listen", at(port(member)), "--tx-first-check",
+                                  "1s", "--tx-check-interval", "1s", "--tx-check-interval-max", "5s"},
                     .log = log_of(member)};
         case Member::order:
         case Member::payment:
@@ -158,7 +167,9 @@ ChildOptions Fleet::service(Member member) const {
                       "--relay-lease", std::to_string(options_.lease.count()) + "ms"},
         .log = log_of(member)};
     // The order outbox has two relays of its own; payment and stock carry their few events themselves.
-    if (member == Member::order) options.arguments.insert(options.arguments.end(), {"--relay=false"});
+    // Without those, it carries by itself what follows from messages.
+    if (member == Member::order && options_.mode == Mode::outbox) options.arguments.emplace_back("--relay=false");
+    options.arguments.insert(options.arguments.end(), {"--mode", std::string{to_string(options_.mode)}});
     if (options_.breaking == Break::guard && member != Member::order) {
         options.program += "-mutants";
         options.environment = {{"HUFU_MUTANT", "guard_off"}};

@@ -1,10 +1,11 @@
-// All processes of a run: broker, three services, two relays of the order outbox.
+// All processes of a run: broker, three services and, in outbox mode, two relays of the order outbox.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,13 @@ inline constexpr std::array<Member, 6> all_members{Member::broker, Member::order
                                                    Member::stock,  Member::relay_a, Member::relay_b};
 [[nodiscard]] std::string_view to_string(Member member) noexcept;
 
+/// How the order service tells the others of what customers ask.
+enum class Mode : std::uint8_t {
+    outbox,  ///< rows of its outbox, carried by two relays
+    txmsg,   ///< transaction messages; no relay runs
+};
+[[nodiscard]] std::string_view to_string(Mode mode) noexcept;
+
 /// Which promise the run is meant to break, to prove that the oracle sees it.
 enum class Break : std::uint8_t {
     none,
@@ -28,6 +36,7 @@ enum class Break : std::uint8_t {
 struct FleetOptions {
     std::string programs;   ///< folder of the executables
     std::string directory;  ///< folder of this run: data and logs
+    Mode mode = Mode::outbox;
     Break breaking = Break::none;
     std::chrono::milliseconds lease{2'000};
     std::chrono::milliseconds payment_timeout{10'000};
@@ -52,6 +61,8 @@ public:
     /// SIGTERM to all, relays and services first.
     void end_all();
 
+    /// Who runs in this mode.
+    [[nodiscard]] std::span<const Member> members() const noexcept;
     [[nodiscard]] std::uint16_t port(Member member) const { return ports_[static_cast<std::size_t>(member)]; }
     [[nodiscard]] const FleetOptions& options() const noexcept { return options_; }
 

@@ -18,6 +18,8 @@ hufu::ConfigSchema schema() {
     hufu::ConfigSchema schema;
     schema.integer("orders", 0, 0, 10'000'000, "orders to place; 0: 20000, or 3000 with --break")
         .integer("kills", -1, -1, 10'000, "processes to hit while the orders come in; -1: 20, or 6 with --break")
+        .choice("mode", {"outbox", "txmsg"}, "outbox",
+                "how the order service tells the others: its outbox and relays, or transaction messages")
         .choice("store", {"sqlite", "postgres"}, "sqlite", "where the services keep their data")
         .choice("break", {"none", "guard", "settle"}, "none",
                 "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the "
@@ -33,9 +35,13 @@ hufu::ConfigSchema schema() {
 shop::demo::RunOptions options_of(const hufu::Config& config) {
     shop::demo::RunOptions options;
     const auto& breaking = config.text("break");
+    options.mode = config.text("mode") == "txmsg" ? shop::demo::Mode::txmsg : shop::demo::Mode::outbox;
     options.breaking = breaking == "guard"    ? shop::demo::Break::guard
                        : breaking == "settle" ? shop::demo::Break::settle
                                               : shop::demo::Break::none;
+    if (options.mode == shop::demo::Mode::txmsg && options.breaking == shop::demo::Break::settle) {
+        throw hufu::Exception{config.error("break", "is none or guard with --mode txmsg, where no relay runs")};
+    }
     const bool broken = options.breaking != shop::demo::Break::none;
     const auto orders = config.integer("orders");
     const auto kills = config.integer("kills");

@@ -27,6 +27,7 @@ std::string table(const Outcome& outcome) {
     const auto& verdict = outcome.verdict;
     const auto whole = [](auto value) { return std::to_string(value); };
     std::string text = "\n";
+    text += line("mode", outcome.mode, "how the order service tells the others");
     text += line("orders accepted", whole(verdict.accepted), "answered with yes, written to the ledger");
     text += line("messages committed", whole(verdict.messages), "with their business rows, in one transaction each");
     text += line("effects", whole(verdict.effects), "in order, payment and stock");
@@ -51,6 +52,7 @@ std::string table(const Outcome& outcome) {
 std::string json(const Outcome& outcome) {
     const auto& verdict = outcome.verdict;
     boost::json::object object{{"held", outcome.held()},
+                               {"mode", outcome.mode},
                                {"accepted", verdict.accepted},
                                {"effects", verdict.effects},
                                {"duplicates_absorbed", verdict.duplicates_absorbed},

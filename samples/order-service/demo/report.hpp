@@ -10,6 +10,7 @@ namespace shop::demo {
 
 struct Outcome {
     Verdict verdict;
+    std::string mode = {};  ///< how the order service told the others: outbox or txmsg
     std::uint64_t kills = 0;
     std::uint64_t in_doubt = 0;  ///< requests whose answer was lost and that were repeated
     double seconds = 0;          ///< of load, kills and waiting for quiet

@@ -28,11 +28,16 @@ public:
           stop_{std::move(stop)},
           started_{clock_.steady_now()},
           databases_{open_databases()},
-          fleet_{{.programs = options.programs, .directory = options.directory, .breaking = options.breaking}, *databases_} {
-    }
+          fleet_{{.programs = options.programs,
+                  .directory = options.directory,
+                  .mode = options.mode,
+                  .breaking = options.breaking},
+                 *databases_} {}
 
     Outcome run() {
-        tell_("starting broker, services and relays in " + options_.directory);
+        outcome_.mode = to_string(options_.mode);
+        tell_(std::string{"starting broker"} +
+              (options_.mode == Mode::outbox ? ", services and relays in " : " and services in ") + options_.directory);
         fleet_.start_all();
         fill_shelves();
         load_and_break();

@@ -16,6 +16,7 @@ struct RunOptions {
     std::uint64_t orders = 20'000;
     std::uint64_t kills = 20;
     bool postgres = false;
+    Mode mode = Mode::outbox;
     Break breaking = Break::none;
     double orders_per_second = 250;
     std::uint64_t seed = 1;

@@ -19,6 +19,8 @@ hufu::ConfigSchema schema() {
     schema.text("store", "", "its own database: sqlite:PATH or postgresql://USER@HOST/DATABASE").required();
     schema.text("broker", "", "rocketmq://HOST:PORT, or embedded:DIR").required();
     schema.text("listen", "127.0.0.1:8080", "address for HTTP");
+    schema.choice("mode", {"outbox", "txmsg"}, "outbox",
+                  "how the order service tells of what customers ask: rows of its outbox, or transaction messages");
     schema.boolean("relay", true, "carry this service's events in this process; false: run \"hufu relay\" beside it");
     schema.duration("relay_lease", std::chrono::seconds{5}, std::chrono::milliseconds{200}, std::chrono::hours{1},
                     "how long a killed relay's lane waits for the next one");
@@ -70,14 +72,16 @@ private:
 
 void run(const hufu::Config& config) {
     const StopOnSignal stop;
-    const shop::ServiceOptions options{.role = config.text("role"),
-                                       .store = config.text("store"),
-                                       .broker = config.text("broker"),
-                                       .http = address_of(config),
-                                       .settings = {.payment_timeout = config.milliseconds("payment_timeout")},
-                                       .relay = config.boolean("relay"),
-                                       .relay_lease = config.milliseconds("relay_lease"),
-                                       .effects_max = static_cast<std::size_t>(config.integer("effects_max"))};
+    const shop::ServiceOptions options{
+        .role = config.text("role"),
+        .store = config.text("store"),
+        .broker = config.text("broker"),
+        .http = address_of(config),
+        .settings = {.telling = config.text("mode") == "txmsg" ? shop::Telling::transaction_messages : shop::Telling::outbox,
+                     .payment_timeout = config.milliseconds("payment_timeout")},
+        .relay = config.boolean("relay"),
+        .relay_lease = config.milliseconds("relay_lease"),
+        .effects_max = static_cast<std::size_t>(config.integer("effects_max"))};
     const auto log = hufu::stderr_log(options.role, hufu::LogLevel::info, hufu::LogFormat::text, hufu::system_clock());
     shop::serve(options, *log, stop.token());
 }

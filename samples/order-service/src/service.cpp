@@ -18,6 +18,11 @@
 namespace shop {
 namespace {
 
+/// Payment and stock have no requests that send: what they tell follows from a message, and goes out with its effect.
+bool by_message(const ServiceOptions& options) {
+    return options.role == "order" && options.settings.telling == Telling::transaction_messages;
+}
+
 Role role_of(const ServiceOptions& options, Store& store) {
     if (options.role == "payment") return payment_role(store);
     if (options.role == "stock") return stock_role(store);
@@ -119,9 +124,12 @@ hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Log&
 }  // namespace
 
 void serve(const ServiceOptions& options, hufu::Log& log, std::stop_token stop) {
+    // Outlives the store, whose producer borrows it.
+    const auto halves = by_message(options) ? hufu::connect::half_publisher(options.broker, {.log = &log}).value() : nullptr;
     const auto store = open_store(options.store);
     const auto role = role_of(options, *store);
     store->prepare(role.tables);
+    if (halves) store->send_through(*halves, options.role);
     const auto http = HttpServer::listen(options.http, role.application).value();
     log.info("serves", {{"role", options.role}, {"address", options.http.host + ":" + std::to_string(http->port())}});
     Threads threads{std::move(stop)};

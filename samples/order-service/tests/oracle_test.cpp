@@ -105,10 +105,11 @@ TEST(Report, IsOneJsonObjectThatNamesTheBrokenPromise) {
     outcome.verdict.accepted = 10;
     outcome.verdict.effects = 33;
     outcome.kills = 2;
+    outcome.mode = "txmsg";
     EXPECT_EQ(
         json(outcome),
-        R"({"held":false,"accepted":10,"effects":33,"duplicates_absorbed":0,"lost":0,"double_effects":3,"reordered":0,"kills":2,)"
-        R"("p50_ms":0E0,"p99_ms":0E0,"p99_quiet_ms":0E0,"broken":"one effect per message"})");
+        R"({"held":false,"mode":"txmsg","accepted":10,"effects":33,"duplicates_absorbed":0,"lost":0,"double_effects":3,)"
+        R"("reordered":0,"kills":2,"p50_ms":0E0,"p99_ms":0E0,"p99_quiet_ms":0E0,"broken":"one effect per message"})");
 }
 
 TEST(Report, HoldsOnlyWhenItBecameQuiet) {

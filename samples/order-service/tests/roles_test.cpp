@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <hufu/connect/connect.hpp>
 #include <hufu/sqlite/database.hpp>
+#include <hufu/txmsg/half_publisher.hpp>
 
 #include "domain/event.hpp"
 #include "roles/role.hpp"
@@ -35,6 +37,8 @@ public:
         }
         return results;
     }
+
+    void send_through(hufu::txmsg::HalfPublisher& halves) { store_->send_through(halves, "order"); }
 
     std::int64_t count(std::string_view sql) const {
         std::int64_t result = 0;
@@ -123,6 +127,85 @@ TEST_F(OrderRole, ClosesAtTheDeadlineUnlessPaid) {
     service.deliver(message_of(EventKind::payment_due, 1, 1));
     EXPECT_THAT(service.ask("GET", "/orders/o-1").body, HasSubstr(R"("state":"closed")"));
     EXPECT_EQ(service.ask("POST", "/orders/o-1/pay").status, 409U);
+}
+
+/// The order service with transaction messages at a broker in this process.
+class OrderRoleByMessage : public testing::Test {
+protected:
+    OrderRoleByMessage() {
+        std::filesystem::remove_all(broker_.substr(broker_.find(':') + 1));
+        halves_ = hufu::connect::half_publisher(broker_).value();
+        service_.emplace("order_by_message",
+                         [](Store& store) { return order_role(store, {.telling = Telling::transaction_messages}); });
+        service_->send_through(*halves_);
+    }
+    ~OrderRoleByMessage() override { service_.reset(); }  // its producer borrows the halves
+
+    /// Tags of what another service sees on the topic, until there are `count`.
+    std::vector<std::string> seen(std::size_t count) {
+        const auto subscription = hufu::connect::subscription(broker_, {.group = "reader", .topics = {"orders"}}).value();
+        std::vector<std::string> tags;
+        while (tags.size() < count) {
+            for (auto& delivery : subscription->receive(100, std::chrono::seconds{60}, {}).value()) {
+                EXPECT_TRUE(delivery.message.headers.get(hufu::header::committed_at));
+                tags.push_back(std::move(delivery.message.tag));
+            }
+        }
+        return tags;
+    }
+
+    const std::string broker_ = "embedded:" + testing::TempDir() + "roles_broker";
+    std::unique_ptr<hufu::txmsg::HalfPublisher> halves_;
+    std::optional<Service> service_;
+};
+
+TEST_F(OrderRoleByMessage, CommitsAnOrderWithItsMessagesAndWithoutOutbox) {
+    EXPECT_EQ(service_->ask("POST", "/orders", order_body).status, 201U);
+    EXPECT_EQ(service_->count("select count(*) from hufu_outbox"), 0);
+    EXPECT_EQ(service_->count("select count(*) from hufu_delayed"), 0);
+    EXPECT_EQ(service_->count("select count(*) from events"), 2);
+    EXPECT_THAT(seen(1), testing::ElementsAre("order.created"));
+}
+
+TEST_F(OrderRoleByMessage, GivesARepeatedOrderItsFirstAnswerAndSendsNothing) {
+    const auto first = service_->ask("POST", "/orders", order_body);
+    const auto again = service_->ask("POST", "/orders", order_body);
+    EXPECT_EQ(again.body, first.body);
+    EXPECT_TRUE(again.replayed);
+    EXPECT_EQ(service_->ask("POST", "/orders", R"({"id":"o-1","amount":501,"sku":"tea","quantity":2})").status, 422U);
+    EXPECT_EQ(service_->count("select count(*) from events"), 2);
+}
+
+TEST_F(OrderRoleByMessage, TakesAStepOnlyWhenTheLastEventWasSeen) {
+    service_->ask("POST", "/orders", order_body);
+    EXPECT_THROW((void)service_->ask("POST", "/orders/o-1/pay"), hufu::Exception);  // 503 to the customer: repeat
+    service_->deliver(message_of(EventKind::order_created, 1, 1));
+    EXPECT_EQ(service_->ask("POST", "/orders/o-1/pay").status, 200U);
+    EXPECT_EQ(service_->ask("POST", "/orders/o-1/pay").status, 200U);
+    EXPECT_EQ(service_->ask("POST", "/orders/o-1/cancel").status, 409U);
+    EXPECT_EQ(service_->ask("POST", "/orders/nobody/pay").status, 404U);
+    EXPECT_THAT(seen(2), testing::ElementsAre("order.created", "order.payment_requested"));
+}
+
+TEST_F(OrderRoleByMessage, AnotherServicesEventWaitsForWhatIsNotVisibleYet) {
+    service_->ask("POST", "/orders", order_body);
+    service_->deliver(message_of(EventKind::order_created, 1, 1));
+    service_->ask("POST", "/orders/o-1/pay");
+    const auto refused = message_of(EventKind::stock_refused, 1, 2);
+    EXPECT_THAT(service_->deliver(refused), testing::ElementsAre(hufu::Handled::retry));
+    service_->deliver(message_of(EventKind::payment_requested, 2, 3));
+    EXPECT_THAT(service_->deliver(refused), testing::ElementsAre(hufu::Handled::done));
+    EXPECT_THAT(service_->ask("GET", "/orders/o-1").body, HasSubstr(R"("state":"closed","version":3)"));
+    EXPECT_EQ(service_->count("select count(*) from hufu_outbox where tag = 'order.closed'"), 1);
+}
+
+TEST_F(OrderRoleByMessage, IsPaidByTheChargeThoughItsOwnRequestWasNotSeenYet) {
+    service_->ask("POST", "/orders", order_body);
+    service_->deliver(message_of(EventKind::order_created, 1, 1));
+    service_->ask("POST", "/orders/o-1/pay");
+    EXPECT_THAT(service_->deliver(message_of(EventKind::payment_charged, 2, 2)), testing::ElementsAre(hufu::Handled::done));
+    EXPECT_THAT(service_->deliver(message_of(EventKind::stock_refused, 1, 3)), testing::ElementsAre(hufu::Handled::done));
+    EXPECT_THAT(service_->ask("GET", "/orders/o-1").body, HasSubstr(R"("state":"closed","version":4)"));
 }
 
 TEST(PaymentRole, ChargesOnceAndSaysSo) {

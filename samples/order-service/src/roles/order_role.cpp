@@ -1,8 +1,8 @@
 // The order service: takes orders over HTTP, and reacts to what payment, stock and time have to say.
-#include <hufu/core/clock.hpp>
 #include <optional>
 
 #include "domain/order_json.hpp"
+#include "roles/order_requests.hpp"
 #include "roles/role.hpp"
 #include "roles/router.hpp"
 #include "storage/evidence.hpp"
@@ -11,64 +11,11 @@
 namespace shop {
 namespace {
 
-HttpResponse answer_again(const FirstAnswer& first, const std::string& hash, const NewOrder& order) {
-    if (first.payload_hash != hash) {
-        return refused({Refused::different_payload, "id", order.id,
-                        "was used for another order; choose a new id or send the same fields"});
-    }
-    return {.status = 201, .body = first.body, .replayed = true};
-}
-
-/// Order, event and deadline commit together, or not at all.
-HttpResponse place(Store& store, const NewOrder& ordered, std::chrono::milliseconds payment_timeout) {
-    const Order order{.ordered = ordered};
-    const FirstAnswer answer{payload_hash(ordered), to_json(order)};
-    HttpResponse response;
-    store.transact([&](Transaction& tx) {
-        response = {.status = 201, .body = answer.body};
-        if (!insert_order(tx, order, answer)) {
-            response = answer_again(find_first_answer(tx, ordered.id).value(), answer.payload_hash, ordered);
-            return;
-        }
-        announce(tx, event_of(order, EventKind::order_created));
-        announce(tx, event_of(order, EventKind::payment_due), hufu::system_clock().system_now() + payment_timeout);
-    });
-    return response;
-}
-
-Refusal unknown_order(const std::string& id) { return {Refused::unknown, "id", id, "names an order that was placed"}; }
-
-/// Takes the step the state machine allows and tells the world about it.
-void take(Transaction& tx, const Order& order, const Step& step) {
-    const auto next = advance(order, step);
-    update_order(tx, next);
-    announce(tx, event_of(next, step.event));
-}
-
-HttpResponse command(Store& store, const std::string& id, Trigger trigger) {
-    HttpResponse response;
-    store.transact([&](Transaction& tx) {
-        const auto order = lock_order(tx, id);
-        if (!order) {
-            response = refused(unknown_order(id));
-            return;
-        }
-        const auto decision = decide(*order, trigger);
-        if (const auto* refusal = std::get_if<Refusal>(&decision)) {
-            response = refused(*refusal);
-            return;
-        }
-        const auto* step = std::get_if<Step>(&decision);
-        if (step != nullptr) take(tx, *order, *step);
-        response = {.status = 200, .body = to_json(step != nullptr ? advance(*order, *step) : *order)};
-    });
-    return response;
-}
-
 HttpResponse show(Store& store, const std::string& id) {
     std::optional<Order> order;
     store.read([&](Transaction& tx) { order = find_order(tx, id); });
-    return order ? HttpResponse{.status = 200, .body = to_json(*order)} : refused(unknown_order(id));
+    if (!order) return refused({Refused::unknown, "id", id, "names an order that was placed"});
+    return {.status = 200, .body = to_json(*order)};
 }
 
 std::optional<Trigger> trigger_of(EventKind kind) {
@@ -80,8 +27,9 @@ std::optional<Trigger> trigger_of(EventKind kind) {
     }
 }
 
-/// What another service's event, or a deadline, does to the order it names.
-hufu::HandlerResult react(Transaction& tx, const hufu::Message& message) {
+/// What another service's event, or a deadline, does to the order it names. With transaction messages, an event of the order
+/// may be committed and not visible yet; a step then waits for it, unless the message answers that very event.
+hufu::HandlerResult react(Transaction& tx, const hufu::Message& message, Telling telling) {
     const auto event = parse_event(message);
     if (!event) return {hufu::Handled::reject, event.error().field + " " + event.error().rule};
     const auto trigger = trigger_of(event->kind);
@@ -89,23 +37,34 @@ hufu::HandlerResult react(Transaction& tx, const hufu::Message& message) {
     const auto order = lock_order(tx, event->order_id);
     if (!order) return {hufu::Handled::reject, "order " + event->order_id + " does not exist here"};
     const auto decision = decide(*order, *trigger);
-    if (const auto* step = std::get_if<Step>(&decision)) take(tx, *order, *step);
+    if (const auto* step = std::get_if<Step>(&decision)) {
+        if (telling == Telling::transaction_messages && event->version < order->version &&
+            find_told(tx, event->order_id) < order->version) {
+            return {hufu::Handled::retry, "order " + event->order_id + " has an event that is not visible yet"};
+        }
+        take(tx, *order, *step);
+        // The outbox keeps the order of its own events, and customers can ask for nothing more after one of these.
+        if (telling == Telling::transaction_messages) set_told(tx, event->order_id, order->version + 1);
+    }
     record_effect(tx, *event, message);
     return hufu::Handled::done;
 }
 
 HttpApplication order_application(Store& store, const RoleSettings& settings) {
+    const bool by_message = settings.telling == Telling::transaction_messages;
+    const auto ask = by_message ? command_by_message : command;
+    const auto place_order = by_message ? place_by_message : place;
     Router router;
     router.on("POST", "/orders",
-              [&store, timeout = settings.payment_timeout](const HttpRequest& request, const std::string&) {
+              [&store, place_order, timeout = settings.payment_timeout](const HttpRequest& request, const std::string&) {
                   const auto ordered = parse_new_order(request.body);
-                  return ordered ? place(store, *ordered, timeout) : refused(ordered.error());
+                  return ordered ? place_order(store, *ordered, timeout) : refused(ordered.error());
               });
     router.on("GET", "/orders/{id}", [&store](const HttpRequest&, const std::string& id) { return show(store, id); });
     router.on("POST", "/orders/{id}/pay",
-              [&store](const HttpRequest&, const std::string& id) { return command(store, id, Trigger::pay); });
+              [&store, ask](const HttpRequest&, const std::string& id) { return ask(store, id, Trigger::pay); });
     router.on("POST", "/orders/{id}/cancel",
-              [&store](const HttpRequest&, const std::string& id) { return command(store, id, Trigger::cancel); });
+              [&store, ask](const HttpRequest&, const std::string& id) { return ask(store, id, Trigger::cancel); });
     router.on("GET", "/health",
               [](const HttpRequest&, const std::string&) { return HttpResponse{.body = R"({"role":"order"})"}; });
     return router;
@@ -114,10 +73,19 @@ HttpApplication order_application(Store& store, const RoleSettings& settings) {
 }  // namespace
 
 Role order_role(Store& store, const RoleSettings& settings) {
-    return {.tables = tables_with_evidence(order_tables),
-            .application = order_application(store, settings),
-            .reactions = {{"order", {EventKind::payment_charged, EventKind::stock_refused}, react},
-                          {"order-deadlines", {EventKind::payment_due}, react}}};
+    const Effect reaction = [telling = settings.telling](Transaction& tx, const hufu::Message& message) {
+        return react(tx, message, telling);
+    };
+    Role role{.tables = tables_with_evidence(order_tables),
+              .application = order_application(store, settings),
+              .reactions = {{"order", {EventKind::payment_charged, EventKind::stock_refused}, reaction},
+                            {"order-deadlines", {EventKind::payment_due}, reaction}}};
+    if (settings.telling == Telling::transaction_messages) {
+        role.tables.push_back(told_table);
+        role.reactions.push_back(
+            {"order-told", {EventKind::order_created, EventKind::payment_requested, EventKind::order_cancelled}, note_told});
+    }
+    return role;
 }
 
 }  // namespace shop

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +31,11 @@ struct Role {
     std::vector<Reaction> reactions;
 };
 
+/// How the order service tells others of what a customer asked for.
+enum class Telling : std::uint8_t { outbox, transaction_messages };
+
 struct RoleSettings {
+    Telling telling = Telling::outbox;
     std::chrono::milliseconds payment_timeout{15 * 60 * 1000};  ///< an order not paid for so long is closed
 };
 

@@ -13,11 +13,15 @@ std::string committed_at_us(const hufu::Message& message) {
 
 }  // namespace
 
+void record_event(Transaction& tx, const Event& event) {
+    tx.run("insert into events (topic, order_id, seq, kind, committed_at_us) values ($1, $2, $3, $4, $5)",
+           {topic_of(event.kind), event.order_id, event.version, to_string(event.kind), now_us()});
+}
+
 void announce(Transaction& tx, const Event& event, std::optional<hufu::SystemTime> deliver_at) {
     auto message = to_message(event);
     message.deliver_at = deliver_at;
-    tx.run("insert into events (topic, order_id, seq, kind, committed_at_us) values ($1, $2, $3, $4, $5)",
-           {topic_of(event.kind), event.order_id, event.version, to_string(event.kind), now_us()});
+    record_event(tx, event);
     tx.append(message);
 }
 

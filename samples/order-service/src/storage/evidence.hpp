@@ -26,6 +26,9 @@ inline constexpr std::string_view evidence_tables[] = {
     "create table if not exists absorbed (place {serial}, message_id text not null, at_us bigint not null)",
 };
 
+/// The evidence alone, for an event whose message is sent with this transaction by `Store::send`.
+void record_event(Transaction& tx, const Event& event);
+
 /// Appends the event's message to the outbox, with its evidence. `deliver_at` makes it a delayed one.
 void announce(Transaction& tx, const Event& event, std::optional<hufu::SystemTime> deliver_at = {});
 

@@ -42,4 +42,16 @@ void update_order(Transaction& tx, const Order& order) {
            {to_string(order.state), order.version, order.ordered.id});
 }
 
+std::int64_t find_told(Transaction& tx, std::string_view id) {
+    const auto rows = tx.run("select version from told where order_id = $1", {id});
+    return rows.empty() ? 0 : rows.front().integer(0);
+}
+
+void set_told(Transaction& tx, std::string_view id, std::int64_t version) {
+    tx.run(
+        "insert into told (order_id, version) values ($1, $2) on conflict (order_id) do update set version = "
+        "excluded.version where told.version < excluded.version",
+        {id, version});
+}
+
 }  // namespace shop

@@ -1,6 +1,7 @@
 // Orders in the order service's database.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,10 @@ inline constexpr std::string_view order_tables[] = {
     " state text not null, version bigint not null, payload_hash text not null, answer text not null)",
 };
 
+/// Beside them where the service sends transaction messages: the last version of an order that was seen on its topic.
+inline constexpr std::string_view told_table =
+    "create table if not exists told (order_id text primary key, version bigint not null)";
+
 /// What was answered to the request that placed an order.
 struct FirstAnswer {
     std::string payload_hash;
@@ -30,5 +35,10 @@ struct FirstAnswer {
 [[nodiscard]] std::optional<Order> lock_order(Transaction& tx, std::string_view id);
 /// Stores state and version.
 void update_order(Transaction& tx, const Order& order);
+
+/// 0: none was.
+[[nodiscard]] std::int64_t find_told(Transaction& tx, std::string_view id);
+/// Keeps the higher one.
+void set_told(Transaction& tx, std::string_view id, std::int64_t version);
 
 }  // namespace shop

@@ -7,11 +7,14 @@
 #include <hufu/postgres/outbox.hpp>
 #include <hufu/postgres/schema.hpp>
 #include <hufu/postgres/store.hpp>
+#include <hufu/postgres/transaction_producer.hpp>
+#include <optional>
 #include <pqxx/pqxx>
 #include <utility>
 
 #include "storage/evidence.hpp"
 #include "storage/rerun.hpp"
+#include "storage/sending.hpp"
 
 namespace shop {
 namespace {
@@ -98,6 +101,24 @@ public:
         });
     }
 
+    void send_through(hufu::txmsg::HalfPublisher& halves, const std::string& group) override {
+        producer_.emplace(url_, halves, hufu::txmsg::ProducerOptions{.group = group});
+    }
+
+    bool send(std::vector<hufu::Message> messages, const std::function<bool(Transaction&)>& work) override {
+        bool kept = true;
+        bool committed = false;
+        translated([&] {
+            const auto result = producer_.value().send(std::move(messages), [&](pqxx::work& tx) {
+                PostgresTransaction port{tx, outbox_};
+                kept = work(port);
+                return kept ? hufu::txmsg::Decision::commit : hufu::txmsg::Decision::rollback;
+            });
+            committed = settled(result, kept);
+        });
+        return committed;
+    }
+
     void read(const std::function<void(Transaction&)>& work) override {
         translated([&] {
             const auto connection = pool_.lend().value();
@@ -130,6 +151,7 @@ private:
     hufu::postgres::ConnectionPool pool_;
     hufu::postgres::Outbox outbox_;
     hufu::outbox::DatagramHint relays_;
+    std::optional<hufu::postgres::TransactionProducer> producer_;
 };
 
 }  // namespace

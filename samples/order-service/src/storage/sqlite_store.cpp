@@ -8,10 +8,13 @@
 #include <hufu/sqlite/outbox.hpp>
 #include <hufu/sqlite/schema.hpp>
 #include <hufu/sqlite/outbox_store.hpp>
+#include <hufu/sqlite/transaction_producer.hpp>
+#include <optional>
 #include <utility>
 
 #include "storage/evidence.hpp"
 #include "storage/rerun.hpp"
+#include "storage/sending.hpp"
 
 namespace shop {
 namespace {
@@ -78,6 +81,20 @@ public:
         });
     }
 
+    void send_through(hufu::txmsg::HalfPublisher& halves, const std::string& group) override {
+        producer_.emplace(database_, halves, hufu::txmsg::ProducerOptions{.group = group});
+    }
+
+    bool send(std::vector<hufu::Message> messages, const std::function<bool(Transaction&)>& work) override {
+        bool kept = true;
+        const auto result = producer_.value().send(std::move(messages), [&](hufu::sqlite::Transaction& tx) {
+            SqliteTransaction port{tx, outbox_};
+            kept = work(port);
+            return kept ? hufu::txmsg::Decision::commit : hufu::txmsg::Decision::rollback;
+        });
+        return settled(result, kept);
+    }
+
     void read(const std::function<void(Transaction&)>& work) override {
         hufu::sqlite::Transaction tx{database_, hufu::sqlite::Transaction::Access::read};
         SqliteTransaction port{tx, outbox_};
@@ -106,6 +123,7 @@ private:
     std::shared_ptr<hufu::sqlite::Database> shared_;
     hufu::sqlite::Database& database_ = *shared_;
     hufu::sqlite::Outbox outbox_;
+    std::optional<hufu::sqlite::TransactionProducer> producer_;
 };
 
 }  // namespace

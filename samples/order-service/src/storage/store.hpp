@@ -16,6 +16,9 @@
 namespace hufu::outbox {
 class Store;
 }
+namespace hufu::txmsg {
+class HalfPublisher;
+}
 
 namespace shop {
 
@@ -68,6 +71,13 @@ public:
     /// Runs `work` in one transaction and commits. `work` runs again from its start where the database asks for that
     /// (deadlock, lost connection before the commit), so it changes nothing but the transaction.
     virtual void transact(const std::function<void(Transaction&)>& work) = 0;
+    /// From now on `send` goes through `halves` (borrowed until the store's end), and this process answers what the broker
+    /// asks about transactions of `group`. After `prepare`.
+    virtual void send_through(hufu::txmsg::HalfPublisher& halves, const std::string& group) = 0;
+    /// Commits `work` in one transaction and makes `messages` visible, or neither: a transaction message, nothing is written
+    /// to the outbox. False when `work` returned false, which takes everything back. One attempt: throws `hufu::Exception`
+    /// when it was not committed, or (`in_doubt`) when that is not known; the broker settles both the same way.
+    virtual bool send(std::vector<hufu::Message> messages, const std::function<bool(Transaction&)>& work) = 0;
     /// Runs `work`, which only reads, on one snapshot.
     virtual void read(const std::function<void(Transaction&)>& work) = 0;
     /// Wraps `effect` so that it happens once per message and group, however often the message comes.

@@ -20,16 +20,17 @@ ARROWS = {
     "idempotency": {"core"},
     "txmsg": {"core"},
     "forward": {"core"},
+    "degradation": {"core"},
     "remoting": {"core"},
     "broker-embedded": {"core", "remoting"},
     "adapters/sqlite": {"core", "outbox", "idempotency", "txmsg"},
     "adapters/postgres": {"core", "outbox", "idempotency", "txmsg"},
-    "adapters/redis": {"core", "idempotency"},
+    "adapters/redis": {"core", "idempotency", "degradation"},
     "adapters/rocketmq": {"core", "remoting", "txmsg"},
     "adapters/kafka": {"core"},
-    "connect": {"core", "outbox", "idempotency", "txmsg", "remoting", "broker"} | ADAPTERS,
-    "cli": {"core", "outbox", "idempotency", "txmsg", "forward", "connect"} | ADAPTERS,
-    "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "connect"} | ADAPTERS,
+    "connect": {"core", "outbox", "idempotency", "txmsg", "degradation", "remoting", "broker"} | ADAPTERS,
+    "cli": {"core", "outbox", "idempotency", "txmsg", "forward", "degradation", "connect"} | ADAPTERS,
+    "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "degradation", "connect"} | ADAPTERS,
 }
 MODULE_OF_FOLDER = {"broker-embedded": "broker"}
 TESTING = {"testing", "test_support"}

@@ -1,0 +1,33 @@
+#include <hufu/degradation/buffer.hpp>
+
+#include <array>
+#include <utility>
+
+namespace hufu::degradation {
+namespace {
+
+constexpr std::array<std::pair<Loss, std::string_view>, 3> names = {
+    {{Loss::nothing, "nothing"}, {Loss::last_second, "last_second"}, {Loss::everything, "everything"}}};
+
+}  // namespace
+
+std::string_view to_string(Loss loss) noexcept {
+    for (const auto& [known, name] : names) {
+        if (known == loss) {
+            return name;
+        }
+    }
+    return "everything";
+}
+
+Result<Loss> parse_loss(std::string_view text) {
+    for (const auto& [known, name] : names) {
+        if (name == text) {
+            return known;
+        }
+    }
+    return Error{ErrorCode::invalid_argument, Disposition::reject,
+                 "\"" + std::string{text} + "\" is not a loss: nothing, last_second and everything are known"};
+}
+
+}  // namespace hufu::degradation

@@ -92,6 +92,17 @@ struct LogWriter::Impl {
         }
     }
 
+    void hand_over_groups() {
+        while (auto* group = log.take_group()) {
+            {
+                const std::scoped_lock lock{mutex};
+                groups.push_back(group);
+                waiting.store(groups.size(), std::memory_order_release);
+            }
+            group_ready.notify_one();
+        }
+    }
+
     void pump(const std::function<void(const Outcome&)>& outcome) {
         const auto report = [&outcome](const Outcome& settled) {
             if (settled.through > 0) outcome(settled);
@@ -103,16 +114,15 @@ struct LogWriter::Impl {
             back.swap(performed);
             chore_back = std::move(chore_done);
         }
-        for (auto& one : back) report(one.result ? log.completed(one.group) : log.failed(one.group, one.result.error()));
-        if (chore_back) report(log.finished(std::move(chore_back)));
-        while (auto* group = log.take_group()) {
-            {
-                const std::scoped_lock lock{mutex};
-                groups.push_back(group);
-                waiting.store(groups.size(), std::memory_order_release);
-            }
-            group_ready.notify_one();
+        std::vector<Outcome> outcomes;
+        outcomes.reserve(back.size() + 1);
+        for (auto& one : back) {
+            outcomes.push_back(one.result ? log.completed(one.group) : log.failed(one.group, one.result.error()));
         }
+        if (chore_back) outcomes.push_back(log.finished(std::move(chore_back)));
+        hand_over_groups();  // before the outcomes are told: the disk is at work while answers are made
+        for (const Outcome& settled : outcomes) report(settled);
+        hand_over_groups();
         if (auto work = log.take_chore()) {
             {
                 const std::scoped_lock lock{mutex};

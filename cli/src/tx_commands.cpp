@@ -1,12 +1,11 @@
 // hufu tx: transactions at the bundled broker, seen and settled by hand.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <functional>
 
 #include <hufu/connect/connect.hpp>
 
+#include "actor.hpp"
 #include "command.hpp"
 #include "report.hpp"
 
@@ -64,7 +63,7 @@ int refused(const Error& error) {
 
 std::string at_text(std::int64_t ms) { return ms == 0 ? "-" : time_text(SystemTime{milliseconds{ms}}); }
 json::value at_json(std::int64_t ms) {
-    return ms == 0 ? json::value{nullptr} : json::value{time_text(SystemTime{milliseconds{ms}})};
+    return ms == 0 ? json::value(nullptr) : json::value(time_text(SystemTime{milliseconds{ms}}));
 }
 
 json::object to_json(const TransactionData& data) {
@@ -75,7 +74,7 @@ json::object to_json(const TransactionData& data) {
                          {"topic", half.topic},
                          {"queue", half.queue_id},
                          {"offset_id", half.offset_message_id},
-                         {"queue_offset", half.queue_offset < 0 ? json::value{nullptr} : json::value{half.queue_offset}},
+                         {"queue_offset", half.queue_offset < 0 ? json::value(nullptr) : json::value(half.queue_offset)},
                          {"body_bytes", half.body_bytes},
                          {"keys", bytes_json(half.keys)},
                          {"from", half.born_host}});
@@ -124,7 +123,7 @@ int list(const Config& config) {
             json::array transactions;
             for (const auto& data : found->transactions) transactions.push_back(to_json(data));
             print_json({{"transactions", std::move(transactions)},
-                        {"next", found->next.empty() ? json::value{nullptr} : json::value{found->next}}});
+                        {"next", found->next.empty() ? json::value(nullptr) : json::value(found->next)}});
             return exit_success;
         }
         if (found->transactions.empty()) {
@@ -190,12 +189,6 @@ int with_id(const Config& config, const std::function<int(const std::string& id,
 int show(const Config& config) {
     return with_id(config,
                    [&](const std::string& id, rocketmq::TransactionAdmin& admin) { return print(config, admin.show(id)); });
-}
-
-std::string actor_of(const Config& config) {
-    if (!config.text("actor").empty()) return config.text("actor");
-    const char* name = ::getenv("USER");
-    return name != nullptr && *name != '\0' ? name : "user " + std::to_string(::getuid());
 }
 
 int with_command(const Config& config, const std::string& verdict,

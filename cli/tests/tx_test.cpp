@@ -70,6 +70,7 @@ TEST_F(CliTx, ListsShowsAndSettlesWhatNobodyDecided) {
     const auto narrowed = object(tx({"list", "--topic", "stock", "--state", "pending", "--group", "shop", "--json"}));
     ASSERT_EQ(narrowed.at("transactions").as_array().size(), 1U);
     EXPECT_EQ(narrowed.at("transactions").at(0).at("transaction").as_string(), second);
+    EXPECT_TRUE(narrowed.at("next").is_null());
     EXPECT_THAT(tx({"list", "--older-than", "1h"}).out, HasSubstr("no such transactions"));
 
     const auto shown = object(tx({"show", first, "--json"}));

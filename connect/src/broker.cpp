@@ -8,7 +8,9 @@
 
 #include <hufu/broker/embedded.hpp>
 #include <hufu/rocketmq/client.hpp>
+#include <hufu/kafka/topic_reader.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
+#include <hufu/rocketmq/topic_reader.hpp>
 
 #include "kafka.hpp"
 #include "secret.hpp"
@@ -252,6 +254,24 @@ Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std:
     }
     const Filled filled{surroundings};
     return rocketmq::open_transaction_admin(place->client, filled.clock, filled.random, filled.log);
+}
+
+Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url, const Surroundings& surroundings) {
+    const Filled filled{surroundings};
+    if (auto kafka = kafka_of(url); !kafka) {
+        return kafka.error();
+    } else if (*kafka) {
+        return kafka::open_topic_reader(std::move(**kafka), filled.clock, filled.log);
+    }
+    const auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    if (place->broker != nullptr) {
+        return Error{ErrorCode::unavailable, Disposition::retry,
+                     "\"" + url + "\": nobody serves this folder; start its owner first"};
+    }
+    return rocketmq::open_topic_reader(place->client, filled.clock, filled.random, filled.log);
 }
 
 Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

@@ -12,6 +12,7 @@
 #include <hufu/core/publisher.hpp>
 #include <hufu/core/random.hpp>
 #include <hufu/core/subscription.hpp>
+#include <hufu/deadletter/topic_reader.hpp>
 #include <hufu/outbox/store.hpp>
 #include <hufu/rocketmq/transaction_admin.hpp>
 #include <hufu/txmsg/half_publisher.hpp>
@@ -67,6 +68,10 @@ struct Surroundings {
 /// Looks at the transactions of the bundled broker, and settles them by hand.
 [[nodiscard]] Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std::string& url,
                                                                                     const Surroundings& surroundings = {});
+
+/// Looks into topics by place, outside of any consumer group; dead letters are read with it.
+[[nodiscard]] Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url,
+                                                                            const Surroundings& surroundings = {});
 
 /// A member of a consumer group. A broker that is away is waited for in `receive`.
 [[nodiscard]] Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

@@ -1,4 +1,4 @@
-// hufu tx: transactions at the bundled broker, seen and settled by hand.
+// hufu tx: transactions at the bundled broker, seen and settled by hand; and the cleaning of verdict tables.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -45,6 +45,17 @@ ConfigSchema decide_schema() {
     ConfigSchema schema = show_schema();
     schema.text("reason", "", "why, for the audit").required();
     schema.text("actor", "", "who decides this, for the audit; empty: the user of this process");
+    return schema;
+}
+
+ConfigSchema purge_schema() {
+    ConfigSchema schema;
+    schema.text("outbox", "", "the database with the verdict table: sqlite:PATH or postgresql://USER@HOST/DATABASE")
+        .required();
+    schema.duration("retention", std::chrono::hours{24 * 30}, std::chrono::hours{1}, std::chrono::hours{24 * 3650},
+                    "keep the verdicts of transactions that began within it; longer than a broker may ask, and than a "
+                    "transaction may stay parked");
+    schema.boolean("json", false, "one JSON object on standard output");
     return schema;
 }
 
@@ -201,6 +212,23 @@ int with_command(const Config& config, const std::string& verdict,
 
 int commit(const Config& config) { return with_command(config, "commit", &rocketmq::TransactionAdmin::decide); }
 int rollback(const Config& config) { return with_command(config, "rollback", &rocketmq::TransactionAdmin::decide); }
+int purge(const Config& config) {
+    const auto retention = std::chrono::floor<std::chrono::hours>(config.duration("retention"));
+    if (retention != config.duration("retention")) return complain(config.error("retention", "is counted in whole hours"));
+    const auto store = connect::verdicts(config.text("outbox"));
+    if (!store) return complain(store.error());
+    const auto purged = (*store)->purge(retention);
+    if (!purged) return refused(purged.error());
+    if (config.boolean("json")) {
+        print_json({{"rows", purged->rows}, {"watermark", time_text(purged->watermark)}, {"finished", purged->finished}});
+        return exit_success;
+    }
+    std::printf("%lu verdicts deleted; transactions that began before %s and have none are beyond retention now\n",
+                purged->rows, time_text(purged->watermark).c_str());
+    if (!purged->finished) std::puts("transactions from before still run: purge again later, and more rows go");
+    return exit_success;
+}
+
 int resume(const Config& config) { return with_command(config, {}, &rocketmq::TransactionAdmin::resume); }
 
 }  // namespace
@@ -212,6 +240,7 @@ std::vector<Command> tx_commands() {
         {"tx", "commit", "make the messages of a transaction visible, audited", decide_schema, commit},
         {"tx", "rollback", "make sure that the messages of a transaction are never seen, audited", decide_schema, rollback},
         {"tx", "resume", "ask again about a parked transaction, audited", decide_schema, resume},
+        {"tx", "purge", "delete old verdicts from the business database; for a daily job", purge_schema, purge},
     };
 }
 

@@ -8,6 +8,7 @@
 
 #include <hufu/core/ids.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
+#include <hufu/sqlite/database.hpp>
 #include <hufu/test_support/child.hpp>
 
 #include "tests/program.hpp"
@@ -21,11 +22,13 @@ using testing::Not;
 
 class CliTx : public testing::Test {
 protected:
-    void SetUp() override {
+    void SetUp() override { start({}); }
+    void start(const std::vector<std::string>& more) {
         const std::string address = "127.0.0.1:" + std::to_string(port_);
         const std::string log = program_.file("broker.log");
         test_support::ProcessOptions process;
         process.arguments = {HUFU_BROKER_PROGRAM, "--data", program_.file("data"), "--listen", address};
+        process.arguments.insert(process.arguments.end(), more.begin(), more.end());
         process.output = log;
         broker_ = test_support::Child{process};
         test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
@@ -33,14 +36,23 @@ protected:
     }
     /// Stores one half that nobody ends; the id of its transaction.
     std::string leave_behind(const std::string& topic) {
-        const txmsg::HalfContext of{.transaction = ids_.next(), .group = "shop", .handler = {}, .store = {}};
+        const txmsg::HalfContext& of = context_ = {.transaction = ids_.next(), .group = "shop", .handler = {}, .store = {}};
         const std::vector<Message> messages{{.id = ids_.next(), .topic = topic, .ordering_key = "42", .body = "paid"}};
         std::vector<txmsg::HalfOutcome> outcomes(1);
         std::promise<void> done;
         publisher_->prepare(of, messages, outcomes, [&done] { done.set_value(); });
         done.get_future().wait();
         EXPECT_EQ(outcomes[0].status, PublishStatus::confirmed) << outcomes[0].error.text();
+        half_ = outcomes[0].half;
         return of.transaction.to_string();
+    }
+    /// END for what was left behind last.
+    txmsg::EndOutcome end(txmsg::Verdict verdict) {
+        txmsg::EndOutcome outcome;
+        std::promise<void> done;
+        publisher_->end(context_, {&half_, 1}, verdict, "late", outcome, [&done] { done.set_value(); });
+        done.get_future().wait();
+        return outcome;
     }
     /// `hufu tx …` at this broker.
     Said tx(std::vector<std::string> words) const {
@@ -59,6 +71,8 @@ protected:
     test_support::Child broker_;
     MessageIdGenerator ids_{system_clock(), system_random()};
     std::unique_ptr<txmsg::HalfPublisher> publisher_;
+    txmsg::HalfContext context_;  // of the last one left behind
+    txmsg::Half half_;
 };
 
 TEST_F(CliTx, ListsShowsAndSettlesWhatNobodyDecided) {
@@ -87,6 +101,101 @@ TEST_F(CliTx, ListsShowsAndSettlesWhatNobodyDecided) {
     const auto too_late = tx({"rollback", first, "--reason", "changed my mind"});
     EXPECT_EQ(too_late.exit_code, 1);
     EXPECT_THAT(too_late.err, HasSubstr("the first verdict counts"));
+}
+
+TEST_F(CliTx, ShowsAConflictUntilSomebodyHasLookedAtIt) {
+    const std::string id = leave_behind("orders");
+    EXPECT_EQ(tx({"rollback", id, "--reason", "nobody knew"}).exit_code, 0);
+    EXPECT_EQ(end(txmsg::Verdict::commit).state, txmsg::EndOutcome::State::refused) << "the first verdict counts";
+    const auto listed = object(tx({"list", "--state", "conflict", "--json"}));
+    ASSERT_EQ(listed.at("transactions").as_array().size(), 1U);
+    EXPECT_EQ(listed.at("transactions").at(0).at("transaction").as_string(), id);
+    EXPECT_THAT(tx({"show", id}).out, AllOf(HasSubstr("conflict"), HasSubstr("nobody knew"), HasSubstr("late")));
+
+    EXPECT_EQ(tx({"rollback", id, "--reason", "the rows were undone", "--actor", "ann"}).exit_code, 0);
+    EXPECT_THAT(tx({"list"}).out, HasSubstr("no such transactions"));
+    EXPECT_THAT(tx({"show", id}).out, AllOf(HasSubstr("dismissed"), HasSubstr("the rows were undone")));
+}
+
+TEST_F(CliTx, CommitsAfterAConflictWhenAPersonSaysSo) {
+    const std::string id = leave_behind("orders");
+    EXPECT_EQ(tx({"rollback", id, "--reason", "nobody knew"}).exit_code, 0);
+    EXPECT_EQ(end(txmsg::Verdict::commit).state, txmsg::EndOutcome::State::refused);
+    const auto committed = object(tx({"commit", id, "--reason", "the rows are there", "--actor", "ann", "--json"}));
+    EXPECT_EQ(committed.at("state").as_string(), "committed");
+    EXPECT_THAT(tx({"list"}).out, HasSubstr("no such transactions"));
+}
+
+class CliTxShortBudget : public CliTx {
+protected:
+    void SetUp() override {
+        start({"--tx-first-check", "50ms", "--tx-check-interval", "50ms", "--tx-check-interval-max", "50ms", "--tx-budget",
+               "1s"});
+    }
+    /// Waits for the state in which the broker has the transaction.
+    std::string state_of(const std::string& id, const std::string& wanted) {
+        std::string state;
+        const SteadyTime give_up = system_clock().steady_now() + std::chrono::seconds{30};
+        while (state != wanted && system_clock().steady_now() < give_up)
+            state = std::string{object(tx({"show", id, "--json"})).at("state").as_string()};
+        return state;
+    }
+};
+
+TEST_F(CliTxShortBudget, ResumesWhatIsParkedAndItIsAskedAboutAgain) {
+    // Nobody of the group is there: within its budget nobody answers.
+    const std::string id = leave_behind("orders");
+    ASSERT_EQ(state_of(id, "parked"), "parked");
+    const auto parked = object(tx({"list", "--state", "parked", "--json"}));
+    ASSERT_EQ(parked.at("transactions").as_array().size(), 1U);
+    EXPECT_NE(parked.at("transactions").at(0).at("reason").as_string(), "");
+
+    ASSERT_TRUE(publisher_->serve_checks("shop", {}, [](txmsg::Check, txmsg::HalfPublisher::Answer answer) {
+        answer(txmsg::Verdict::commit, "the row is there");
+    }));
+    EXPECT_EQ(state_of(id, "parked"), "parked") << "asked about without a word from a person";
+    EXPECT_EQ(tx({"resume", id, "--reason", "the service is back", "--actor", "ann"}).exit_code, 0);
+    EXPECT_EQ(state_of(id, "committed"), "committed");
+    EXPECT_THAT(tx({"show", id}).out, AllOf(HasSubstr("resumed"), HasSubstr("the service is back"), HasSubstr("ann")));
+    const auto decided = tx({"resume", id, "--reason", "again"});
+    EXPECT_EQ(decided.exit_code, 1) << "what is decided is not asked about";
+}
+
+TEST(CliTxPurge, DeletesOldVerdictsAndMovesTheWatermark) {
+    const Program program;
+    const std::string url = "sqlite:" + program.file("orders.db");
+    ASSERT_EQ(program.run({"outbox", "migrate", "--outbox", url}).exit_code, 0);
+    {
+        sqlite::Database database{program.file("orders.db")};
+        sqlite::Transaction tx{database};
+        const std::int64_t now_us =
+            std::chrono::duration_cast<std::chrono::microseconds>(system_clock().system_now().time_since_epoch()).count();
+        // One that began in 1970, one that began now: the time is in the id.
+        MessageIdGenerator ids{system_clock(), system_random()};
+        const std::string now{reinterpret_cast<const char*>(ids.next().bytes().data()), 16};
+        const std::string long_ago(16, '\0');
+        constexpr const char* insert =
+            "insert into hufu_verdict(tx_id, verdict, decided_at_us, decided_by) values (?, 'commit', ?, 't')";
+        tx.execute(insert, sqlite::Blob{long_ago}, 1);
+        tx.execute(insert, sqlite::Blob{now}, now_us);
+        tx.commit();
+    }
+    const auto purge = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> words{"tx", "purge", "--outbox", url};
+        words.insert(words.end(), more.begin(), more.end());
+        return program.run(words);
+    };
+    const auto first = purge({"--retention", "1h", "--json"});
+    ASSERT_EQ(first.exit_code, 0) << first.err;
+    const auto said = boost::json::parse(first.out).as_object();
+    EXPECT_EQ(said.at("rows").to_number<int>(), 1);
+    EXPECT_TRUE(said.at("finished").as_bool());
+    EXPECT_THAT(purge({}).out, HasSubstr("0 verdicts deleted"));
+    EXPECT_EQ(purge({"--retention", "5m"}).exit_code, 2) << "shorter than a broker may ask";
+    EXPECT_EQ(purge({"--retention", "90m"}).exit_code, 2);
+    const auto missing = program.run({"tx", "purge", "--outbox", "sqlite:" + program.file("missing.db")});
+    EXPECT_EQ(missing.exit_code, 1);
+    EXPECT_THAT(missing.err, HasSubstr("missing.db"));
 }
 
 TEST_F(CliTx, RefusesWhatItCannotDo) {

@@ -1,54 +1,65 @@
 // hufu-fault-txmsg: kills producer, database, broker and responder at every step of transaction messages, and checks from
-// rows and visible messages alone that both are there or both absent.
+// rows and visible messages alone that both are there or both absent. With `--broker rocketmq` the broker is a real one: what
+// it breaks though it was told the truth is counted apart.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include <hufu/core/clock.hpp>
 
-#include "txmsg_rounds.hpp"
+#include "txmsg_report.hpp"
 
 namespace hufu::fault {
 namespace {
 
+constexpr const char* brokers[] = {"hufu", "rocketmq"};
+constexpr int rounds_ours = 20;
+constexpr int rounds_original = 3;
+
 struct Options {
-    int rounds = 20;
+    std::optional<int> rounds = {};
     bool json = false;
+    std::string broker = "hufu";
     std::string only_step = {};
     std::string only_victim = {};
     TxPrograms programs = {};
+    [[nodiscard]] bool original() const { return broker == "rocketmq"; }
 };
 
-struct Totals {
-    TxRounds all = {};
-    std::map<std::string, TxRounds> by_step = {};
-    double seconds = 0;
-    /// Something must have been committed: an empty database and empty topics agree as well.
-    [[nodiscard]] bool held() const { return all.held() && all.verdict.rows > 0; }
-};
+/// A broker that cannot do without it is not asked to.
+bool is_wanted(const Options& options, const std::string& step, const std::string& victim) {
+    if (options.original() && step == "during_forward") return false;  // forwarding is for brokers without halves
+    return (options.only_step.empty() || options.only_step == step) &&
+           (options.only_victim.empty() || options.only_victim == victim);
+}
 
-Totals run(const Options& options) {
-    char root[] = "/tmp/hufu-fault-txmsg-XXXXXX";
-    if (::mkdtemp(root) == nullptr) throw std::runtime_error{"no private folder under /tmp"};
-    Totals totals;
-    Clock& clock = system_clock();
-    const SteadyTime start = clock.steady_now();
-    {
-        test_support::PostgresServer server;
-        for (const char* step : tx_steps) {
-            if (!options.only_step.empty() && options.only_step != step) continue;
-            for (const char* victim : tx_victims) {
-                if (!options.only_victim.empty() && options.only_victim != victim) continue;
-                const TxRounds rounds = kill_at(options.programs, server, root, step, victim, options.rounds);
-                totals.by_step[step].add(rounds);
-                totals.all.add(rounds);
-            }
+void run_rounds(const Options& options, const std::string& root, TxTotals& totals) {
+    test_support::PostgresServer server;
+    const auto original = options.original() ? original_broker(root) : nullptr;
+    for (const std::string step : tx_steps) {
+        for (const auto& victim : victims_of(step)) {
+            if (!is_wanted(options, step, victim)) continue;
+            const TxRounds rounds = kill_at(options.programs, server, original.get(), root, step, victim,
+                                            options.rounds.value_or(options.original() ? rounds_original : rounds_ours));
+            totals.by_step[step].add(rounds);
+            totals.all.add(rounds);
         }
     }
+}
+
+TxTotals run(const Options& options) {
+    char root[] = "/tmp/hufu-fault-txmsg-XXXXXX";
+    if (::mkdtemp(root) == nullptr) throw std::runtime_error{"no private folder under /tmp"};
+    TxTotals totals{.broker = options.original() ? "rocketmq-5.3.3" : "hufu", .original = options.original()};
+    Clock& clock = system_clock();
+    const SteadyTime start = clock.steady_now();
+    run_rounds(options, root, totals);
     totals.seconds = std::chrono::duration<double>(clock.steady_now() - start).count();
     if (totals.all.held()) {
         std::filesystem::remove_all(root);
@@ -56,41 +67,6 @@ Totals run(const Options& options) {
         std::fprintf(stderr, "logs and stores are kept in %s\n", root);
     }
     return totals;
-}
-
-void print_counts(const TxRounds& rounds) {
-    const TxVerdict& verdict = rounds.verdict;
-    std::printf(
-        "\"rounds\":%d,\"kills\":%lu,\"transactions\":%lu,\"committed\":%lu,\"messages\":%lu,\"checks_answered\":%lu,"
-        "\"undecided\":%lu,\"rows_without_message\":%lu,\"message_without_rows\":%lu,\"committed_twice\":%lu,"
-        "\"visible_before_commit\":%lu",
-        rounds.rounds, rounds.kills, rounds.transactions, verdict.rows, verdict.messages, rounds.checks_answered,
-        rounds.undecided, verdict.rows_without_message, verdict.message_without_rows, verdict.committed_twice,
-        verdict.visible_before_commit);
-}
-
-void print_json(const Totals& totals) {
-    std::printf("{\"fault\":\"txmsg\",\"broker\":\"hufu\",\"held\":%s,", totals.held() ? "true" : "false");
-    print_counts(totals.all);
-    std::printf(",\"steps\":{");
-    const char* comma = "";
-    for (const auto& [step, rounds] : totals.by_step) {
-        std::printf("%s\"%s\":{", comma, step.c_str());
-        print_counts(rounds);
-        std::printf("}");
-        comma = ",";
-    }
-    std::printf("},\"seconds\":%.1f}\n", totals.seconds);
-}
-
-void print_text(const Totals& totals) {
-    const TxRounds& all = totals.all;
-    std::printf(
-        "%s: %d rounds, %lu kills; %lu transactions, %lu committed, %lu checks answered, %lu undecided; %lu rows without "
-        "message, %lu message without rows, %lu committed twice, %lu visible before commit; %.0f s\n",
-        totals.held() ? "held" : "BROKEN", all.rounds, all.kills, all.transactions, all.verdict.rows, all.checks_answered,
-        all.undecided, all.verdict.rows_without_message, all.verdict.message_without_rows, all.verdict.committed_twice,
-        all.verdict.visible_before_commit, totals.seconds);
 }
 
 template <std::size_t Count>
@@ -112,6 +88,18 @@ int rounds_from(const std::string& text) {
     return static_cast<int>(value);
 }
 
+/// There must be something to do.
+void check_choice(const Options& options) {
+    for (const std::string step : tx_steps) {
+        const auto victims = victims_of(step);
+        if (std::any_of(victims.begin(), victims.end(),
+                        [&](const auto& victim) { return is_wanted(options, step, victim); }))
+            return;
+    }
+    throw std::invalid_argument{"at step \"" + options.only_step + "\" of broker " + options.broker + " no \"" +
+                                options.only_victim + "\" can die: leave --victim or --step out"};
+}
+
 Options parse(int count, char** words) {
     Options options;
     options.programs.folder = std::filesystem::canonical("/proc/self/exe").parent_path();
@@ -124,6 +112,8 @@ Options parse(int count, char** words) {
         }
         if (word == "--rounds") {
             options.rounds = rounds_from(value);
+        } else if (word == "--broker") {
+            options.broker = one_of(brokers, word, value);
         } else if (word == "--step") {
             options.only_step = one_of(tx_steps, word, value);
         } else if (word == "--victim") {
@@ -132,10 +122,12 @@ Options parse(int count, char** words) {
             options.programs.lie = true;
         } else {
             throw std::invalid_argument{"unknown argument \"" + word +
-                                        "\"; known: --rounds N, --step STEP, --victim VICTIM, --break check, --json"};
+                                        "\"; known: --rounds N, --broker hufu|rocketmq, --step STEP, --victim VICTIM, "
+                                        "--break check, --json"};
         }
         ++at;
     }
+    check_choice(options);
     return options;
 }
 

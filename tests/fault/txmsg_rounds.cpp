@@ -2,14 +2,10 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <stdexcept>
 
-#include <hufu/connect/connect.hpp>
-#include <hufu/postgres/schema.hpp>
-#include <hufu/test_support/child.hpp>
-
-#include <pqxx/pqxx>
+#include <hufu/core/clock.hpp>
+#include <hufu/core/random.hpp>
 
 #include "txmsg_plan.hpp"
 
@@ -19,76 +15,15 @@ namespace {
 using namespace std::chrono_literals;
 using test_support::Child;
 
-/// What the rounds of one step and victim run in.
-class Scene {
-public:
-    Scene(const TxPrograms& programs, test_support::PostgresServer& server, std::string folder)
-        : programs_{programs}, server_{server}, folder_{std::move(folder)}, database_{server.create_database()} {
-        std::filesystem::create_directories(folder_ + "/data");
-        postgres::migrate(database_).value();
-        pqxx::connection connection{database_};
-        pqxx::work work{connection};
-        work.exec("create table done(id text primary key)");
-        work.commit();
-        start_broker();
-    }
+constexpr int forwarded_per_round = 40;
 
-    void start_broker() {
-        const std::string output = folder_ + "/broker.log";
-        broker_ = Child{{.arguments = {programs_.folder + "/hufu-broker", "--data", folder_ + "/data", "--listen",
-                                       "127.0.0.1:" + std::to_string(port_), "--tx-first-check", "200ms",
-                                       "--tx-check-interval", "200ms", "--tx-check-interval-max", "500ms"},
-                         .output = output}};
-        test_support::wait_until_ready(broker_, "hufu-broker", output, [&] { return test_support::accepts(port_); });
+std::size_t messages_of(int transactions, bool committed_only) {
+    std::size_t count = 0;
+    for (int number = 0; number < transactions; ++number) {
+        if (!committed_only || !wants_rollback(number)) count += topics_of("", number).size();
     }
-    [[nodiscard]] std::string broker_url() const { return "rocketmq://127.0.0.1:" + std::to_string(port_); }
-    [[nodiscard]] const std::string& database() const { return database_; }
-
-    /// A service process that answers checks; files of its own in `own`.
-    Child service(const std::string& own, const std::string& step, const std::string& round, int transactions) {
-        std::filesystem::create_directories(own);
-        test_support::ProcessOptions process{.arguments = {programs_.folder + "/hufu-fault-txmsg-service", database_,
-                                                           broker_url(), own, step, round, std::to_string(transactions)},
-                                             .output = own + "/log"};
-        if (programs_.lie) process.arguments.push_back("lie");
-        Child child{process};
-        wait_for_file(child, own, "ready");
-        return child;
-    }
-    static void wait_for_file(Child& child, const std::string& own, const std::string& name) {
-        test_support::wait_until_ready(child, "the service (" + name + ")", own + "/log",
-                                       [&] { return std::filesystem::exists(own + "/" + name); });
-    }
-
-    void kill_and_restart_database() { server_.restart(test_support::StopMode::kill); }
-    void kill_and_restart_broker() {
-        broker_.kill();
-        start_broker();
-    }
-    /// How many transactions are pending or parked after a minute at most.
-    std::uint64_t wait_decided() {
-        const auto admin = connect::transaction_admin(broker_url()).value();
-        Clock& clock = system_clock();
-        const SteadyTime give_up = clock.steady_now() + 60s;
-        for (;;) {
-            const auto left = admin->list({});
-            if (left && left->transactions.empty()) return 0;
-            if (clock.steady_now() > give_up) {
-                std::fprintf(stderr, "\n%s\n", left ? left->to_json().c_str() : left.error().text().c_str());
-                return left ? left->transactions.size() : 1;
-            }
-            clock.sleep_until(clock.steady_now() + 20ms, {});
-        }
-    }
-
-private:
-    const TxPrograms& programs_;
-    test_support::PostgresServer& server_;
-    const std::string folder_;
-    const std::string database_;
-    const std::uint16_t port_ = test_support::free_port();
-    Child broker_;
-};
+    return count;
+}
 
 std::uint64_t checks_in(const std::string& folder) {
     std::uint64_t count = 0;
@@ -99,43 +34,117 @@ std::uint64_t checks_in(const std::string& folder) {
     return count;
 }
 
-void release(const std::string& own) { std::fclose(std::fopen((own + "/go").c_str(), "w")); }
-
-/// One round: everybody stands at the step, the victim dies, everything runs again, everything is decided.
-void run_round(Scene& scene, const std::string& folder, const std::string& round, const std::string& step,
-               const std::string& victim, TxRounds& total) {
-    const bool checking = step == "during_check";
-    const std::string sender = folder + "/sender";
-    const std::string answerer = folder + "/answerer";
-    // For a check to come the producer dies with its halves stored, or its local transactions committed.
-    const std::string sender_step = !checking ? step : total.rounds % 2 == 0 ? "between_commit_and_end" : "after_half";
-    Child responder;
-    if (victim == "responder" && !checking) responder = scene.service(answerer, "none", round, 0);
-    Child producer = scene.service(sender, sender_step, round, transactions_per_round);
-    total.transactions += transactions_per_round;
-    Scene::wait_for_file(producer, sender, "reached");
-    if (checking) {
-        producer.kill();
-        ++total.kills;
-        responder = scene.service(answerer, step, round, 0);
-        Scene::wait_for_file(responder, answerer, "reached");
+void wait_until(const char* what, const std::function<bool()>& reached) {
+    Clock& clock = system_clock();
+    const SteadyTime give_up = clock.steady_now() + 60s;
+    while (!reached()) {
+        if (clock.steady_now() > give_up) throw std::runtime_error{std::string{"after 60 s still not: "} + what};
+        clock.sleep_until(clock.steady_now() + 1ms, {});
     }
-    ++total.kills;
-    if (victim == "database") scene.kill_and_restart_database();
-    if (victim == "broker") scene.kill_and_restart_broker();
-    if (victim == "responder" || (checking && victim == "producer")) responder.kill();
-    if (victim == "producer") producer.kill();
-    release(sender);
-    if (checking) release(answerer);
-    if (victim != "producer" && !checking) Scene::wait_for_file(producer, sender, "finished");
-    // What died is there again; where the producer lives, it answers checks itself.
-    if (victim == "producer" || victim == "responder") responder = scene.service(folder + "/again", "none", round, 0);
+}
+
+/// Everybody stands at the step, the victim dies, everything runs again, everything is decided.
+class Round {
+public:
+    Round(Scene& scene, std::string folder, std::string name, std::string step, std::string victim, TxRounds& total)
+        : scene_{scene},
+          folder_{std::move(folder)},
+          name_{std::move(name)},
+          step_{std::move(step)},
+          victim_{std::move(victim)},
+          total_{total} {}
+
+    void run() {
+        if (victim_ == "responder" && !checking_) responder_ = scene_.service(answerer_, "none", name_, 0);
+        if (step_ == "half_stored") scene_.cut().arm();
+        begin();
+        wait_for_step();
+        ++total_.kills;
+        kill_victim();
+        if (step_ == "half_stored") scene_.cut().cut();
+        Scene::release(sender_);
+        if (checking_) Scene::release(answerer_);
+        if (victim_ != "producer" && !checking_) Scene::wait_for_file(producer_, sender_, "finished");
+        // What died is there again; where the producer lives, it answers checks itself.
+        if (victim_ == "producer" || victim_ == "responder")
+            responder_ = scene_.service(folder_ + "/again", "none", name_, 0);
+        total_.undecided += scene_.wait_decided();
+        total_.checks_answered += checks_in(folder_);
+        ++total_.rounds;
+    }
+
+private:
+    [[nodiscard]] int transactions() const {
+        return step_ == "during_forward" ? forwarded_per_round : transactions_per_round;
+    }
+
+    void begin() {
+        const bool stands = step_ != "half_stored" && step_ != "during_forward";
+        // For a check to come the producer dies with its halves stored, or its local transactions committed.
+        const std::string sender_step = !stands                  ? "none"
+                                        : !checking_             ? step_
+                                        : total_.rounds % 2 == 0 ? "between_commit_and_end"
+                                                                 : "after_half";
+        seen_before_ = scene_.watcher().count();
+        producer_ = scene_.service(sender_, sender_step, name_, transactions());
+        total_.transactions += static_cast<std::uint64_t>(transactions());
+    }
+
+    void wait_for_step() {
+        if (step_ == "half_stored") {
+            return wait_until("every half of the round is stored",
+                              [this] { return scene_.cut().held() == messages_of(transactions(), false); });
+        }
+        if (step_ == "during_forward") {
+            // At a random moment among those at which messages arrive.
+            const auto enough = seen_before_ + 1 + system_random().below(messages_of(transactions(), true));
+            return wait_until("messages arrive at the target", [&] { return scene_.watcher().count() >= enough; });
+        }
+        Scene::wait_for_file(producer_, sender_, "reached");
+        if (!checking_) return;
+        producer_.kill();
+        ++total_.kills;
+        responder_ = scene_.service(answerer_, step_, name_, 0);
+        Scene::wait_for_file(responder_, answerer_, "reached");
+    }
+
+    void kill_victim() {
+        if (victim_ == "database") scene_.kill_and_restart_database();
+        if (victim_ == "broker") scene_.kill_and_restart_broker();
+        if (victim_ == "target") scene_.kill_and_restart_target();
+        if (victim_ == "forwarder") scene_.kill_and_restart_forwarder();
+        if (victim_ == "responder" || (checking_ && victim_ == "producer")) responder_.kill();
+        if (victim_ == "producer") producer_.kill();
+    }
+
+    Scene& scene_;
+    const std::string folder_;
+    const std::string name_;
+    const std::string step_;
+    const std::string victim_;
+    TxRounds& total_;
+    const bool checking_ = step_ == "during_check";
+    const std::string sender_ = folder_ + "/sender";
+    const std::string answerer_ = folder_ + "/answerer";
+    std::size_t seen_before_ = 0;
+    Child responder_;
+    Child producer_;
+};
+
+/// After all the kills: the house works.
+void run_undisturbed(Scene& scene, const std::string& folder, TxRounds& total) {
+    Child producer = scene.service(folder, "none", "last", transactions_per_round);
+    Scene::wait_for_file(producer, folder, "finished");
+    total.transactions += transactions_per_round;
     total.undecided += scene.wait_decided();
-    total.checks_answered += checks_in(folder);
-    ++total.rounds;
 }
 
 }  // namespace
+
+std::vector<std::string> victims_of(const std::string& step) {
+    if (step == "during_forward") return {"forwarder", "target", "broker"};
+    return {"producer", "database", "broker", "responder"};
+}
 
 void TxRounds::add(const TxRounds& other) {
     rounds += other.rounds;
@@ -146,20 +155,21 @@ void TxRounds::add(const TxRounds& other) {
     verdict.add(other.verdict);
 }
 
-TxRounds kill_at(const TxPrograms& programs, test_support::PostgresServer& server, const std::string& root,
-                 const std::string& step, const std::string& victim, int rounds) {
+TxRounds kill_at(const TxPrograms& programs, test_support::PostgresServer& server, TxBroker* original,
+                 const std::string& root, const std::string& step, const std::string& victim, int rounds) {
     TxRounds total;
-    const std::string folder = root + "/" + step + "-" + victim;
-    Scene scene{programs, server, folder};
-    Watcher watcher{scene.database(), scene.broker_url()};
+    Scene scene{programs, server, root + "/" + step + "-" + victim, step, victim, original};
     for (int round = 0; round < rounds && total.undecided == 0; ++round) {
         const std::string name = "round" + std::to_string(round);
-        std::filesystem::create_directories(folder + "/" + name);
-        run_round(scene, folder + "/" + name, name, step, victim, total);
+        const std::string folder = scene.folder() + "/" + name;
+        std::filesystem::create_directories(folder);
+        Round{scene, folder, name, step, victim, total}.run();
         std::fprintf(stderr, "\r%-22s %-9s round %d/%d", step.c_str(), victim.c_str(), round + 1, rounds);
     }
     std::fprintf(stderr, "\n");
-    total.verdict = judge(scene.database(), scene.broker_url(), watcher.too_early());
+    if (total.undecided == 0) run_undisturbed(scene, scene.folder() + "/last", total);
+    scene.let_it_ask(scene.folder() + "/asked");
+    total.verdict = scene.judged();
     return total;
 }
 

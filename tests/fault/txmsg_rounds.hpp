@@ -3,21 +3,18 @@
 
 #include <cstdint>
 #include <string>
-
-#include <hufu/test_support/postgres_server.hpp>
+#include <vector>
 
 #include "txmsg_judge.hpp"
+#include "txmsg_scene.hpp"
 
 namespace hufu::fault {
 
-inline constexpr const char* tx_steps[] = {"before_half", "after_half", "during_local", "between_commit_and_end",
-                                           "during_check"};
-inline constexpr const char* tx_victims[] = {"producer", "database", "broker", "responder"};
-
-struct TxPrograms {
-    std::string folder;  ///< of hufu-broker and hufu-fault-txmsg-service
-    bool lie = false;    ///< checks are answered with commit, whatever the database says: the judge must see it
-};
+inline constexpr const char* tx_steps[] = {
+    "before_half", "half_stored", "after_half", "during_local", "between_commit_and_end", "during_check", "during_forward"};
+inline constexpr const char* tx_victims[] = {"producer", "database", "broker", "responder", "forwarder", "target"};
+/// Who can die at the step.
+[[nodiscard]] std::vector<std::string> victims_of(const std::string& step);
 
 /// What the rounds of one step and victim came to.
 struct TxRounds {
@@ -32,8 +29,8 @@ struct TxRounds {
     [[nodiscard]] bool held() const { return undecided == 0 && verdict.held(); }
 };
 
-/// A database and a broker store of its own, under `root`.
-TxRounds kill_at(const TxPrograms& programs, test_support::PostgresServer& server, const std::string& root,
-                 const std::string& step, const std::string& victim, int rounds);
+/// In a scene of its own under `root`; see `Scene`.
+TxRounds kill_at(const TxPrograms& programs, test_support::PostgresServer& server, TxBroker* original,
+                 const std::string& root, const std::string& step, const std::string& victim, int rounds);
 
 }  // namespace hufu::fault

@@ -28,6 +28,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> relay_commands();
 [[nodiscard]] std::vector<Command> forward_commands();
 [[nodiscard]] std::vector<Command> outbox_commands();
+[[nodiscard]] std::vector<Command> receipt_commands();
 [[nodiscard]] std::vector<Command> tx_commands();
 
 /// Finds the command that `words` name, reads its flags and runs it.

@@ -97,6 +97,7 @@ json::object status_json(const outbox::Status& status) {
     return {{"pending", status.pending},         {"oldest_age_ms", optional_json(status.oldest_age)},
             {"delayed", status.delayed},         {"next_due_in_ms", optional_json(status.next_due_in)},
             {"parked_rows", status.parked_rows}, {"parked_keys", status.parked_keys},
+            {"awaiting", status.awaiting},       {"awaiting_parked", status.awaiting_parked},
             {"owner", std::move(owner)},         {"schema_version", status.schema_version}};
 }
 
@@ -124,6 +125,8 @@ int status(const Config& config) {
              {"delayed", std::to_string(status->delayed)},
              {"next due in", optional_text(status->next_due_in)},
              {"parked", std::to_string(status->parked_rows) + " rows of " + std::to_string(status->parked_keys) + " keys"},
+             {"awaiting receipts",
+              std::to_string(status->awaiting) + ", of these parked " + std::to_string(status->awaiting_parked)},
              {"relay", owner},
              {"schema version", std::to_string(status->schema_version)}});
         return exit_success;

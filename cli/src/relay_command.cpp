@@ -1,7 +1,12 @@
 #include <cstdio>
+#include <memory>
+#include <stop_token>
+#include <thread>
+#include <utility>
 
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/log.hpp>
+#include <hufu/outbox/receipt_intake.hpp>
 #include <hufu/outbox/relay.hpp>
 
 #include "command.hpp"
@@ -30,6 +35,12 @@ ConfigSchema relay_schema() {
     schema.duration("retry_first", milliseconds{100}, milliseconds{1}, seconds{3600},
                     "wait after the first failure, then doubled");
     schema.duration("retry_cap", seconds{30}, milliseconds{1}, seconds{86400}, "longest wait between attempts");
+    schema.text("receipts_group", "",
+                "consumer group that takes receipts of this outbox's messages off the broker; empty: none");
+    schema.text("receipts_topic", outbox::Receipts{}.receipts_topic, "the topic they come on");
+    schema.text("receipts_from", "", "the broker they come from; default: that of --to");
+    schema.duration("receipts_keep", defaults.receipts.keep, milliseconds{0}, std::chrono::hours{24 * 3650},
+                    "how long the stories of confirmed messages are kept; 0: for ever");
     schema.choice("log_level", {"debug", "info", "warning", "error"}, "info", "least level of log lines on standard error");
     schema.choice("log_format", {"text", "json"}, "text", "how log lines look");
     return schema;
@@ -50,8 +61,42 @@ outbox::RelayOptions options_of(const Config& config) {
     options.retry = RetrySchedule::capped(config.milliseconds("retry_first"), config.milliseconds("retry_cap"),
                                           static_cast<std::uint32_t>(config.integer("attempts_max")))
                         .jitter(0.2);
+    options.receipts.keep = config.milliseconds("receipts_keep");
     return options;
 }
+
+/// Receipts off the broker, on a thread of their own. Ends the relay where it cannot go on.
+class Intake {
+public:
+    Result<void> open(const Config& config, outbox::Store& store, const connect::Surroundings& surroundings) {
+        if (config.text("receipts_group").empty()) return {};
+        const auto& from = config.text(config.text("receipts_from").empty() ? "to" : "receipts_from");
+        auto opened = connect::subscription(
+            from, {.group = config.text("receipts_group"), .topics = {config.text("receipts_topic")}}, surroundings);
+        if (!opened) return opened.error();
+        subscription_ = std::move(*opened);
+        intake_ = std::make_unique<outbox::ReceiptIntake>(store, *subscription_, outbox::IntakeOptions{}, system_clock(),
+                                                          system_random(), *surroundings.metrics, surroundings.log);
+        return {};
+    }
+    void start(std::stop_source& everything) {
+        if (!intake_) return;
+        thread_ = std::jthread{[this, &everything] {
+            ended_ = intake_->run(everything.get_token());
+            everything.request_stop();
+        }};
+    }
+    Result<void> finish() {
+        if (thread_.joinable()) thread_.join();
+        return ended_;
+    }
+
+private:
+    std::unique_ptr<Subscription> subscription_;
+    std::unique_ptr<outbox::ReceiptIntake> intake_;
+    Result<void> ended_;
+    std::jthread thread_;
+};
 
 /// What can be known to be wrong before serving. A database that is only away now is the relay's to wait for.
 Result<void> check(outbox::Store& store, Log& log) {
@@ -93,8 +138,19 @@ int run_relay(const Config& config) {
     if (!hints) {
         log->warning("no wake-up hints, polling alone finds new rows", {{"error", hints.error().text()}});
     }
+    std::stop_source everything;
+    Intake intake;
+    if (const auto opened = intake.open(config, **store, surroundings); !opened) {
+        return complain(opened.error());
+    }
     log->info("relay runs", {{"outbox", (*store)->describe()}, {"to", config.text("to")}});
-    const auto ended = relay.run(stop.token());
+    const std::stop_callback on_signal{stop.token(), [&] { everything.request_stop(); }};
+    intake.start(everything);
+    auto ended = relay.run(everything.get_token());
+    everything.request_stop();
+    if (const auto taken = intake.finish(); ended && !taken) {
+        ended = taken;
+    }
     if (!ended) {
         log->error("relay stopped by an error", {{"error", ended.error().text()}});
         return complain(ended.error());

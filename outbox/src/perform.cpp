@@ -54,7 +54,7 @@ Result<LaneReply> perform(const LaneRequest& request, LaneReader& reader) {
 }
 
 Result<Settled> perform(const SettleRequest& request, LaneSettler& settler) {
-    return settler.settle(request.claim, request.seqs);
+    return settler.settle(request.claim, request.seqs, request.awaited);
 }
 
 Result<LotReply> perform(const LotRequest& request, ParkingLot& lot, DelayedRows& delayed) {
@@ -69,7 +69,7 @@ Result<LotReply> perform(const LotRequest& request, ParkingLot& lot, DelayedRows
                 return wrapped<LotReply>(lot.read_released(ask.key, ask.after, ask.limit),
                                          [](std::vector<ParkedRow> rows) { return LotReply{.rows = std::move(rows)}; });
             },
-            [&](const SettleParked& ask) { return owned(lot.settle(ask.claim, ask.seqs)); },
+            [&](const SettleParked& ask) { return owned(lot.settle(ask.claim, ask.seqs, ask.awaited)); },
             [&](const HoldParked& ask) { return owned(lot.hold(ask.claim, ask.key, ask.row)); },
             [&](const MoveDue& ask) {
                 return wrapped<LotReply>(delayed.move_due(ask.claim, ask.limit), [](const Moved& moved) {

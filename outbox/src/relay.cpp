@@ -1,6 +1,7 @@
 // The relay's shell: threads and callbacks around `RelayMachine`.
 #include <hufu/outbox/relay.hpp>
 #include <hufu/outbox/relay_machine.hpp>
+#include <hufu/outbox/resender.hpp>
 
 #include <algorithm>
 #include <condition_variable>
@@ -112,11 +113,18 @@ struct Relay::Impl {
     RelayOptions options;
     Clock& clock;
     Random& random;
+    MetricsRegistry& registry;
     RelayMetrics metrics;
     Inbox inbox;
 
-    Impl(Store& from, Publisher& to, RelayOptions relay_options, Clock& time, Random& chance, MetricsRegistry& registry)
-        : store{from}, publisher{to}, options{std::move(relay_options)}, clock{time}, random{chance}, metrics{registry} {
+    Impl(Store& from, Publisher& to, RelayOptions relay_options, Clock& time, Random& chance, MetricsRegistry& measured)
+        : store{from},
+          publisher{to},
+          options{std::move(relay_options)},
+          clock{time},
+          random{chance},
+          registry{measured},
+          metrics{measured} {
         if (options.owner.empty()) options.owner = made_up_owner(random);
     }
 
@@ -161,6 +169,18 @@ Result<void> Relay::run(std::stop_token stop) {
     Worker<SettleRequest> settle_worker{[&](const SettleRequest& request) { inbox.put(perform(request, *settler)); }};
     Worker<LotRequest> lot_worker{[&](const LotRequest& request) { inbox.put(perform(request, *lot, *delayed)); }};
     const std::stop_callback on_stop{stop, [&] { inbox.stop(); }};
+    // What waits for receipts is sent again beside the lane: on a thread and a connection of its own, also while another
+    // relay owns the lane.
+    Result<void> resent;
+    SeededRandom chance{self.random.next()};
+    std::jthread resender;
+    if (self.options.resend_unconfirmed) {
+        resender = std::jthread{[&](const std::stop_token& enough) {
+            Resender again{self.store, self.publisher, self.options.receipts, self.clock, chance, self.registry};
+            resent = again.run(enough);
+            if (resent.has_error()) inbox.stop();
+        }};
+    }
 
     while (true) {
         RelayActions actions = machine.step(self.clock.steady_now());
@@ -173,14 +193,21 @@ Result<void> Relay::run(std::stop_token stop) {
         self.metrics.update(machine.figures(), self.clock.system_now());
 
         Inbox::Taken taken = inbox.take(actions.tick_at);
-        if (taken.stopped) machine.stop();
+        if (taken.stopped) {
+            machine.stop();
+            resender.request_stop();
+        }
         if (taken.woken) machine.wake();
         const SteadyTime now = self.clock.steady_now();
         for (Returned& returned : taken.returned) Impl::hand_in(machine, std::move(returned), now);
     }
     self.metrics.update(machine.figures(), self.clock.system_now());
+    if (resender.joinable()) {
+        resender.request_stop();
+        resender.join();
+    }
     if (machine.error()) return *machine.error();
-    return {};
+    return resent;
 }
 
 }  // namespace hufu::outbox

@@ -104,6 +104,7 @@ void RelayMachine::Impl::begin_session(Claim new_claim, SteadyTime now) {
     next_late_check = now + options.late_check;
     idle_delay = options.poll_min;
     forgotten.clear();
+    awaited.clear();
     settling.clear();
     lot_settling.clear();
     settle_due.reset();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -67,6 +68,9 @@ struct RelayMachine::Impl {
     std::optional<SteadyTime> settle_due;
     std::optional<SteadyTime> bound_due;
 
+    // Messages that ask for receipts, by row, from their confirmation until they are settled.
+    std::unordered_map<Sequence, MessageId> awaited;
+
     Channel lot_channel;
     LotRequest lot_request = ListParked{};
     std::vector<std::pair<Sequence, std::uint32_t>> lot_settling;
@@ -95,6 +99,8 @@ struct RelayMachine::Impl {
     [[nodiscard]] std::optional<LotRequest> next_lot_request(SteadyTime now, RelayActions& actions);
     void take_lot_reply(LotReply reply, SteadyTime now);
     void forget(const std::vector<Sequence>& seqs);
+    [[nodiscard]] std::vector<MessageId> awaited_of(const std::vector<Sequence>& seqs) const;
+    void settled_awaited(const std::vector<Sequence>& seqs);
 
     /// Marks the channel as asked.
     void begin(Channel& channel) {

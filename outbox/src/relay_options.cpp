@@ -32,7 +32,7 @@ Result<void> validate(const RelayOptions& options) {
         return refused("poll_min (" + ms(options.poll_min) + ") must be positive and at most poll_max (" +
                        ms(options.poll_max) + ")");
     }
-    return {};
+    return options.resend_unconfirmed ? validate(options.receipts) : Result<void>{};
 }
 
 }  // namespace hufu::outbox

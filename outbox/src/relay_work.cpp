@@ -175,6 +175,8 @@ void RelayMachine::published(std::unique_ptr<PublishBatch> batch, SteadyTime now
             ++self.figures.published;
             self.last_confirmation = now;
             self.figures.last_confirmed_created_at = ticket.created_at;
+            const Message& message = batch->messages[index];
+            if (message.headers.get(receipts_header)) self.awaited.emplace(ticket.seq, message.id);
         } else {
             self.figures.last_error = outcome.error;
         }
@@ -217,7 +219,21 @@ void RelayMachine::Impl::ask_settle(SteadyTime now, RelayActions& actions) {
     bound_due.reset();
     settle_mark = tracker->settle_begins();
     begin(settle_channel);
-    actions.settle = SettleRequest{.claim = *claim, .seqs = settling};
+    actions.settle = SettleRequest{.claim = *claim, .seqs = settling, .awaited = awaited_of(settling)};
+}
+
+std::vector<MessageId> RelayMachine::Impl::awaited_of(const std::vector<Sequence>& seqs) const {
+    std::vector<MessageId> ids;
+    if (awaited.empty() || mutant_active("settle_forgets_receipts")) return ids;
+    for (const Sequence seq : seqs) {
+        if (const auto found = awaited.find(seq); found != awaited.end()) ids.push_back(found->second);
+    }
+    return ids;
+}
+
+void RelayMachine::Impl::settled_awaited(const std::vector<Sequence>& seqs) {
+    if (awaited.empty()) return;
+    for (const Sequence seq : seqs) awaited.erase(seq);
 }
 
 void RelayMachine::settle_done(Result<Settled> reply, SteadyTime now) {
@@ -236,6 +252,7 @@ void RelayMachine::settle_done(Result<Settled> reply, SteadyTime now) {
     if (!self.holds(reply->ownership, now)) return;
     self.tracker->settle_ended(self.settle_mark, reply->transaction);
     self.figures.settled += self.settling.size();
+    self.settled_awaited(self.settling);
     self.forget(self.settling);
     self.settling.clear();
 }
@@ -267,6 +284,7 @@ std::optional<LotRequest> RelayMachine::Impl::next_lot_request(SteadyTime now, R
         SettleParked settle{.claim = *claim, .seqs = {}};
         settle.seqs.reserve(lot_settling.size());
         for (const auto& row : lot_settling) settle.seqs.push_back(row.first);
+        settle.awaited = awaited_of(settle.seqs);
         return settle;
     }
     if (stopping) return std::nullopt;
@@ -308,8 +326,9 @@ void RelayMachine::Impl::take_lot_reply(LotReply reply, SteadyTime now) {
         next_list = now + options.parked_poll;
     } else if (const auto* drain = std::get_if<ReadReleased>(&lot_request)) {
         keys->drained(*drain, std::move(reply.rows));
-    } else if (std::holds_alternative<SettleParked>(lot_request)) {
+    } else if (const auto* settle = std::get_if<SettleParked>(&lot_request)) {
         figures.settled += lot_settling.size();
+        settled_awaited(settle->seqs);
         keys->lot_settled(lot_settling);
         lot_settling.clear();
     } else if (std::holds_alternative<HoldParked>(lot_request)) {

@@ -15,6 +15,8 @@
 
 #include <hufu/outbox/store.hpp>
 
+#include "memory_book.hpp"
+
 namespace hufu::outbox::testing {
 
 using std::chrono::milliseconds;
@@ -35,6 +37,8 @@ struct MemoryLane {
     std::string owner;
     std::uint64_t epoch = 0;
     SystemTime lease_until{};
+    MemoryBook book{[this] { return now; }};
+    std::vector<MessageId> started;              ///< messages whose receipts a settle made due
     std::optional<Error> fail_next;              ///< the next call fails without effect
     std::optional<Error> lose_answer_of_settle;  ///< the next settle works but reports this
 
@@ -105,6 +109,9 @@ public:
     std::unique_ptr<LaneSettler> settler() override { return std::make_unique<Settler>(lane_); }
     std::unique_ptr<ParkingLot> parking_lot() override { return std::make_unique<Lot>(lane_); }
     std::unique_ptr<DelayedRows> delayed_rows() override { return std::make_unique<Delayed>(lane_); }
+    std::unique_ptr<AwaitingRows> awaiting_rows() override {
+        return std::make_unique<MemoryAwaiting>(lane_.book, lane_.mutex);
+    }
     std::string describe() const override { return "memory"; }
     Result<Status> status() override {
         const std::lock_guard lock{lane_.mutex};
@@ -179,12 +186,14 @@ private:
     struct Settler final : LaneSettler {
         explicit Settler(MemoryLane& memory) : lane{memory} {}
         MemoryLane& lane;
-        Result<Settled> settle(const Claim& claim, std::span<const Sequence> seqs) override {
+        Result<Settled> settle(const Claim& claim, std::span<const Sequence> seqs,
+                               std::span<const MessageId> awaited) override {
             const Lock lock{lane.mutex};
             if (auto error = lane.injected()) return *error;
             const Ownership ownership = lane.check(claim);
             if (ownership != Ownership::held) return Settled{.ownership = ownership};
             for (const Sequence seq : seqs) lane.rows.erase(seq);
+            lane.started.insert(lane.started.end(), awaited.begin(), awaited.end());
             if (auto error = std::exchange(lane.lose_answer_of_settle, std::nullopt)) return *error;
             return Settled{.transaction = lane.draw_xid()};
         }
@@ -223,10 +232,12 @@ private:
             }
             return rows;
         }
-        Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) override {
+        Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs,
+                                 std::span<const MessageId> awaited) override {
             const Lock lock{lane.mutex};
             if (const Ownership ownership = lane.check(claim); ownership != Ownership::held) return ownership;
             for (const Sequence seq : seqs) lane.lot.erase(seq);
+            lane.started.insert(lane.started.end(), awaited.begin(), awaited.end());
             return Ownership::held;
         }
         Result<Ownership> hold(const Claim& claim, const Key& key, const ParkRow& row) override {

@@ -61,6 +61,24 @@ public:
         }
     }
 
+    void append_asking(const Message& message, const outbox::Receipts& receipts, bool commit) override {
+        pqxx::work work{connection_};
+        outbox_.append(work, message, receipts);
+        if (commit) work.commit();
+    }
+    void make_receipts_overdue() override { change("update hufu.awaiting_due set due_at = timestamptz 'epoch'"); }
+    void leave_due_row(const MessageId& id) override {
+        change("insert into hufu.awaiting_due values ('" + id.to_string() + "', timestamptz 'epoch', 1)");
+    }
+    HandlerResult consume(const std::string& group, const Message& message,
+                          const std::function<idempotency::EffectResult()>& effect) override {
+        const auto handler = postgres::once(pool_, group, [&](pqxx::work& work, const Message&) {
+            work.exec("update effects set n = n + 1");
+            return effect();
+        });
+        return handler(Delivery{.message = message, .stored_at = now()});
+    }
+
     void expire_lease() override { change("update hufu.lane set lease_until = timestamptz 'epoch'"); }
     void make_delayed_due() override { change("update hufu.delayed_0 set due_at = timestamptz 'epoch'"); }
 
@@ -119,6 +137,7 @@ Factory postgres_factory() {
 INSTANTIATE_TEST_SUITE_P(Postgres, OutboxStore, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, ParkingLot, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, Guard, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, ReceiptBook, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, Verdicts, testing::Values(postgres_factory()));
 
 }  // namespace

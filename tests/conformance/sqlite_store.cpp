@@ -68,6 +68,27 @@ public:
         }
     }
 
+    void append_asking(const Message& message, const outbox::Receipts& receipts, bool commit) override {
+        sqlite::Transaction tx{*database_};
+        outbox_.append(tx, message, receipts);
+        if (commit) tx.commit();
+    }
+    void make_receipts_overdue() override { change("update hufu_awaiting_due set due_at_us = 1"); }
+    void leave_due_row(const MessageId& id) override {
+        sqlite::Transaction tx{*database_};
+        const std::string bytes{reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()};
+        tx.execute("insert into hufu_awaiting_due values (?, 1, 1)", sqlite::Blob{bytes});
+        tx.commit();
+    }
+    HandlerResult consume(const std::string& group, const Message& message,
+                          const std::function<idempotency::EffectResult()>& effect) override {
+        const auto handler = sqlite::once(*database_, group, [&](sqlite::Transaction& tx, const Message&) {
+            tx.execute("update effects set n = n + 1");
+            return effect();
+        });
+        return handler(Delivery{.message = message, .stored_at = now()});
+    }
+
     void expire_lease() override { change("update hufu_lane set lease_until_us = 1"); }
     void make_delayed_due() override { change("update hufu_delayed set due_at_us = 1"); }
 
@@ -124,6 +145,7 @@ Factory sqlite_factory() {
 INSTANTIATE_TEST_SUITE_P(Sqlite, OutboxStore, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, ParkingLot, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, Guard, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, ReceiptBook, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, Verdicts, testing::Values(sqlite_factory()));
 
 }  // namespace

@@ -31,6 +31,15 @@ public:
 
     /// Appends `messages` in one transaction, with a business row, and commits it or rolls it back.
     virtual void append(const std::vector<Message>& messages, bool commit = true) = 0;
+    /// Appends one message that asks for receipts.
+    virtual void append_asking(const Message& message, const outbox::Receipts& receipts, bool commit = true) = 0;
+    /// Makes every message that was sent overdue, as if time had passed.
+    virtual void make_receipts_overdue() = 0;
+    /// Leaves an overdue row of `id`, whatever else is known of it.
+    virtual void leave_due_row(const MessageId& id) = 0;
+    /// Delivers `message` to a consumer of `group` made by the adapter's `once`; the effect as in `deliver`.
+    virtual HandlerResult consume(const std::string& group, const Message& message,
+                                  const std::function<idempotency::EffectResult()>& effect) = 0;
     /// Lets the running lease end, as if its time had passed.
     virtual void expire_lease() = 0;
     /// Makes every delayed row due, as if time had passed.

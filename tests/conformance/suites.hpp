@@ -1,4 +1,5 @@
-// The suites' fixtures. Every store is run through all of them (outbox_suite.cpp, parking_suite.cpp, guard_suite.cpp, verdict_suite.cpp).
+// The suites' fixtures. Every store is run through all of them (outbox_suite.cpp, parking_suite.cpp, guard_suite.cpp,
+// receipt_suite.cpp, verdict_suite.cpp).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -41,6 +42,19 @@ protected:
     outbox::Claim claim_;
     std::vector<outbox::Sequence> seqs_;  ///< key "a", "a", "b", none, none
     std::unique_ptr<outbox::ParkingLot> lot_;
+};
+
+/// The book of messages that wait for receipts.
+class ReceiptBook : public OutboxStore {
+protected:
+    void SetUp() override;
+    void append(const MessageId& id, const outbox::Receipts& receipts, const std::string& key = "42");
+    void settle_all();
+    std::vector<outbox::ReceiptVerdict> take(const std::vector<outbox::Receipt>& receipts);
+    outbox::LifeStory story(const MessageId& id);
+    std::vector<std::string> events(const MessageId& id);
+
+    std::unique_ptr<outbox::AwaitingRows> book_;
 };
 
 /// The guard.

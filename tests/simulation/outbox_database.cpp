@@ -200,7 +200,7 @@ private:
 class OutboxDatabase::Settler final : public outbox::LaneSettler {
 public:
     explicit Settler(OutboxDatabase& database) : database_{database} {}
-    Result<outbox::Settled> settle(const Claim& claim, std::span<const Sequence> seqs) override {
+    Result<outbox::Settled> settle(const Claim& claim, std::span<const Sequence> seqs, std::span<const MessageId>) override {
         const Ownership ownership = database_.check(claim);
         if (ownership != Ownership::held) return outbox::Settled{ownership, 0};
         for (const Sequence seq : seqs) database_.state_.lane.erase(seq);
@@ -247,7 +247,7 @@ public:
         return rows;
     }
 
-    Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) override {
+    Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs, std::span<const MessageId>) override {
         const Ownership ownership = database_.check(claim);
         if (ownership != Ownership::held) return ownership;
         for (const Sequence seq : seqs) {

@@ -4,6 +4,7 @@
 
 #include "ports.hpp"
 #include "row.hpp"
+#include "start_awaiting.hpp"
 
 namespace hufu::postgres {
 
@@ -176,7 +177,13 @@ Result<std::uint64_t> Reader::count_unknown(outbox::Sequence upto, std::span<con
 
 // Settler ------------------------------------------------------------------------------------------------------------
 
-Result<outbox::Settled> Settler::settle(const Claim& claim, std::span<const outbox::Sequence> seqs) {
+#define HUFU_SETTLE                                                                                \
+    "with fence as materialized (select 1 from hufu.lane where lane = 0 and epoch = $1::bigint), " \
+    "gone as (delete from hufu.outbox_0 where seq = any($2::bigint[]) and exists (select from fence)) "
+#define HUFU_SETTLED "select case when exists (select from fence) then pg_current_xact_id()::text::bigint end"
+
+Result<outbox::Settled> Settler::settle(const Claim& claim, std::span<const outbox::Sequence> seqs,
+                                        std::span<const MessageId> awaited) {
     auto owned = session_.owned(claim);
     if (!owned) return owned.error();
     if (owned->ownership != Ownership::held) return outbox::Settled{owned->ownership, 0};
@@ -185,10 +192,9 @@ Result<outbox::Settled> Settler::settle(const Claim& claim, std::span<const outb
     const std::uint64_t mark = marks_->begin();
     // The fence takes no lock: to delete what the broker has confirmed is right whoever does it, the epoch tells a
     // relay that was left behind to stop sending.
+    if (!awaited.empty()) parameters.add_uuid_array(awaited);
     auto rows = owned->connection->run(
-        "with fence as materialized (select 1 from hufu.lane where lane = 0 and epoch = $1::bigint), "
-        "gone as (delete from hufu.outbox_0 where seq = any($2::bigint[]) and exists (select from fence)) "
-        "select case when exists (select from fence) then pg_current_xact_id()::text::bigint end",
+        awaited.empty() ? HUFU_SETTLE HUFU_SETTLED : HUFU_SETTLE "," HUFU_START_AWAITING("$3", "fence") HUFU_SETTLED,
         parameters);
     if (!rows) return rows.error();
     if (rows->is_null(0, 0)) return outbox::Settled{Ownership::fenced, 0};

@@ -1,6 +1,7 @@
 // Parked and delayed rows.
 #include "ports.hpp"
 #include "row.hpp"
+#include "start_awaiting.hpp"
 
 namespace hufu::postgres {
 namespace {
@@ -86,9 +87,10 @@ Result<std::vector<outbox::ParkedRow>> Lot::read_released(const Key& key, outbox
         parameters));
 }
 
-Result<Ownership> Lot::settle(const Claim& claim, std::span<const outbox::Sequence> seqs) {
+Result<Ownership> Lot::settle(const Claim& claim, std::span<const outbox::Sequence> seqs,
+                              std::span<const MessageId> awaited) {
     Parameters parameters;
-    parameters.add_int8(number(claim.epoch)).add_int8_array(seqs);
+    parameters.add_int8(number(claim.epoch)).add_int8_array(seqs).add_uuid_array(awaited);
     // The key stays released while a row of it is left, also when the marked ones are gone first.
     return as_owner(
         claim,
@@ -97,8 +99,7 @@ Result<Ownership> Lot::settle(const Claim& claim, std::span<const outbox::Sequen
         " returning topic, ordering_key, released), "
         "kept as (update hufu.parked_0 set released = true where not released and " HUFU_FENCED
         " and ordering_key <> '' and (topic, ordering_key) in (select topic, ordering_key from gone where released) "
-        "and seq <> all($2::bigint[])) "
-        "select " HUFU_FENCED,
+        "and seq <> all($2::bigint[])), " HUFU_START_AWAITING("$3", "fence") "select " HUFU_FENCED,
         parameters);
 }
 
@@ -150,6 +151,13 @@ Result<std::vector<outbox::ParkedRow>> Lot::show(const Key& key, std::size_t lim
                                     parameters));
 }
 
+// What is discarded waits for no receipts any more.
+#define HUFU_END_DISCARDED                                                                         \
+    "ended as (delete from hufu.awaiting a using changed c where a.message_id = c.message_id "     \
+    "returning a.message_id, a.created_at, a.topic, a.keys, a.ordering_key), "                     \
+    "told as (insert into hufu.awaited(message_id, created_at, topic, keys, ordering_key, state) " \
+    "select message_id, created_at, topic, keys, ordering_key, 'discarded' from ended), "
+
 Result<std::uint64_t> Lot::decide(std::string_view action, const outbox::ParkedSelection& selection,
                                   const outbox::AuditNote& note) {
     Parameters parameters;
@@ -167,8 +175,8 @@ Result<std::uint64_t> Lot::decide(std::string_view action, const outbox::ParkedS
     const std::string change = action == "release" ? "update hufu.parked_0 set released = true" + std::string{chosen}
                                                    : "delete from hufu.parked_0" + std::string{chosen};
     auto rows = session_.run(
-        "with changed as (" + change +
-            "returning 1), counted as (select count(*) as n from changed), "
+        "with changed as (" + change + "returning message_id), counted as (select count(*) as n from changed), " +
+            (action == "release" ? "" : HUFU_END_DISCARDED) +
             "noted as (insert into hufu.audit(lane, action, topic, ordering_key, seq, rows, who, why) "
             "select 0, $4::text, $1::text, $2::text, $3::bigint, n, $5::text, $6::text from counted where n > 0) "
             "select n from counted",

@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "receipt_migration.hpp"
+
 namespace hufu::postgres {
 namespace {
 
@@ -265,7 +267,8 @@ end $$)",
 }  // namespace
 
 std::span<const outbox::Migration> migrations() {
-    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict(), create_fence()};
+    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict(), create_fence(),
+                                                    create_receipts()};
     return all;
 }
 

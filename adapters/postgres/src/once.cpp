@@ -2,7 +2,12 @@
 
 #include <pqxx/pqxx>
 
+#include <memory>
 #include <utility>
+
+#include <hufu/core/mutant.hpp>
+#include <hufu/outbox/receipts.hpp>
+#include <hufu/postgres/outbox.hpp>
 
 #include "effect_work.hpp"
 #include "row.hpp"
@@ -65,7 +70,20 @@ private:
     }
 };
 
-HandlerResult handled(const idempotency::OnceOutcome& outcome) { return {outcome.handled, outcome.reason}; }
+/// A receipt by itself: for a duplicate, whose effect is committed already, and for a refusal, which has none. Where it cannot
+/// be written the delivery has to come again.
+HandlerResult with_receipt(ConnectionPool& pool, Outbox& outbox, const Message& receipt, idempotency::OnceOutcome outcome) {
+    auto lent = pool.lend();
+    if (!lent) return {Handled::retry, lent.error().text()};
+    const auto written = guarded<void>(Setting::committing, "receipt", [&]() -> Result<void> {
+        pqxx::work work{**lent};
+        outbox.append(work, receipt);
+        work.commit();
+        return {};
+    });
+    if (!written) return {Handled::retry, written.error().text()};
+    return {outcome.handled, std::move(outcome.reason)};
+}
 
 }  // namespace
 
@@ -123,10 +141,22 @@ idempotency::HttpReply answer_once(ConnectionPool& pool, const idempotency::Http
 }
 
 Handler once(ConnectionPool& pool, std::string group, Effect effect) {
-    return [&pool, group = std::move(group), effect = std::move(effect)](const Delivery& delivery) {
+    return [&pool, group = std::move(group), effect = std::move(effect),
+            outbox = std::make_shared<Outbox>()](const Delivery& delivery) -> HandlerResult {
+        const outbox::ReceiptDuty duty{group, delivery.message};
         const idempotency::GuardKey key{group, delivery.message.id};
-        return handled(run_once(pool, key, idempotency::first_stored_at(delivery),
-                                [&](pqxx::work& work) { return effect(work, delivery.message); }));
+        bool written = false;
+        auto outcome = run_once(pool, key, idempotency::first_stored_at(delivery), [&](pqxx::work& work) {
+            auto result = effect(work, delivery.message);
+            written = duty.owed() && (result.handled == Handled::done || result.handled == Handled::already_done);
+            if (written) outbox->append(work, duty.done());
+            return result;
+        });
+        if (duty.owed() && outcome.handled == Handled::already_done && !written && !mutant_active("duplicate_keeps_silent"))
+            return with_receipt(pool, *outbox, duty.done(), std::move(outcome));
+        if (duty.owed() && outcome.handled == Handled::reject)
+            return with_receipt(pool, *outbox, duty.refused(outcome.reason), outcome);
+        return {outcome.handled, std::move(outcome.reason)};
     };
 }
 

@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include <hufu/outbox/receipts.hpp>
+
 namespace hufu::postgres {
 namespace {
 
@@ -59,6 +61,22 @@ OnceOutcome run_on(Connection& connection, const GuardKey& key, SystemTime first
     }
 }
 
+/// A receipt by itself, as in once.cpp.
+HandlerResult with_receipt(FlightPool& pool, const Message& receipt, OnceOutcome outcome,
+                           const TransactionOptions& options) {
+    auto connection = pool.take();
+    if (!connection) return {Handled::retry, connection.error().text()};
+    try {
+        Transaction tx{**connection, options};
+        tx.append(receipt);
+        tx.commit();
+    } catch (const Exception& failure) {
+        return {Handled::retry, failure.error().text()};
+    }
+    pool.give_back(std::move(*connection));
+    return {outcome.handled, std::move(outcome.reason)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Connection>> FlightPool::take() {
@@ -95,9 +113,24 @@ OnceOutcome run_once_in_flight(FlightPool& pool, const GuardKey& key, SystemTime
 Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect, TransactionOptions options) {
     return
         [&pool, group = std::move(group), effect = std::move(effect), options](const Delivery& delivery) -> HandlerResult {
+            const outbox::ReceiptDuty duty{group, delivery.message};
+            // Of what a duplicate's transaction noted nothing was committed, so `already_done` owes a receipt of its own
+            // unless the effect itself said so.
+            bool by_effect = false;
             auto outcome = run_once_in_flight(
                 pool, {group, delivery.message.id}, idempotency::first_stored_at(delivery),
-                [&](Transaction& tx) { return effect(tx, delivery.message); }, options);
+                [&](Transaction& tx) {
+                    auto result = effect(tx, delivery.message);
+                    const bool good = result.handled == Handled::done || result.handled == Handled::already_done;
+                    if (duty.owed() && good) tx.append(duty.done());
+                    by_effect = result.handled == Handled::already_done;
+                    return result;
+                },
+                options);
+            if (duty.owed() && outcome.handled == Handled::already_done && !by_effect)
+                return with_receipt(pool, duty.done(), std::move(outcome), options);
+            if (duty.owed() && outcome.handled == Handled::reject)
+                return with_receipt(pool, duty.refused(outcome.reason), outcome, options);
             return {outcome.handled, std::move(outcome.reason)};
         };
 }

@@ -44,6 +44,9 @@ constexpr const char* allow_asynchronous = "select set_config('hufu.allow_asynch
 constexpr const char* append_one =
     "select hufu.append($1::uuid, $2, $3, $4, $5, $6::bytea, $7::bytea, "
     "timestamptz 'epoch' + nullif($8, '')::bigint * interval '1 microsecond')";
+constexpr const char* append_awaited =
+    "select hufu.append_with_receipts($1::uuid, $2, $3, $4, $5, $6::bytea, $7::bytea, "
+    "timestamptz 'epoch' + nullif($8, '')::bigint * interval '1 microsecond', $9)";
 constexpr const char* append_many =
     "insert into hufu.outbox_0(message_id, topic, tag, keys, ordering_key, headers, body) "
     "select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])";
@@ -64,6 +67,19 @@ MessageId Outbox::append(pqxx::transaction_base& transaction, const Message& mes
         if (options_.allow_asynchronous_commit) transaction.exec(allow_asynchronous);
         transaction.exec_params(append_one, id.to_string(), message.topic, message.tag, joined_keys(message.keys),
                                 message.ordering_key, hex(packed_headers(message.headers)), hex(message.body), due(message));
+    });
+    return id;
+}
+
+MessageId Outbox::append(pqxx::transaction_base& transaction, const Message& message, const outbox::Receipts& receipts) {
+    const Message asking = outbox::with_receipts(message, receipts);
+    check(asking);
+    const MessageId id = asking.id.is_nil() ? ids_.next() : asking.id;
+    in_callers_transaction([&] {
+        if (options_.allow_asynchronous_commit) transaction.exec(allow_asynchronous);
+        transaction.exec_params(append_awaited, id.to_string(), asking.topic, asking.tag, joined_keys(asking.keys),
+                                asking.ordering_key, hex(packed_headers(asking.headers)), hex(asking.body), due(asking),
+                                encode(receipts));
     });
     return id;
 }

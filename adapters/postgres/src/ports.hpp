@@ -44,7 +44,8 @@ private:
 class Settler final : public outbox::LaneSettler {
 public:
     Settler(Session session, std::shared_ptr<SettleMarks> marks) : session_{std::move(session)}, marks_{std::move(marks)} {}
-    Result<outbox::Settled> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) override;
+    Result<outbox::Settled> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs,
+                                   std::span<const MessageId> awaited) override;
 
 private:
     Session session_;
@@ -57,7 +58,8 @@ public:
     Result<outbox::Ownership> park(const outbox::Claim& claim, std::span<const outbox::ParkRow> rows) override;
     Result<std::vector<outbox::ParkedRow>> read_released(const outbox::Key& key, outbox::Sequence after,
                                                          std::size_t limit) override;
-    Result<outbox::Ownership> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) override;
+    Result<outbox::Ownership> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs,
+                                     std::span<const MessageId> awaited) override;
     Result<outbox::Ownership> hold(const outbox::Claim& claim, const outbox::Key& key, const outbox::ParkRow& row) override;
     Result<std::vector<outbox::ParkedKey>> list() override;
     Result<std::vector<outbox::ParkedRow>> show(const outbox::Key& key, std::size_t limit) override;

@@ -4,6 +4,7 @@
 
 #include <hufu/postgres/connection.hpp>
 
+#include "awaiting.hpp"
 #include "ports.hpp"
 
 namespace hufu::postgres {
@@ -36,6 +37,10 @@ std::unique_ptr<outbox::DelayedRows> Store::delayed_rows() {
     return std::make_unique<Delayed>(Session{url_, "hufu-delayed", index_only, options_.answer_timeout});
 }
 
+std::unique_ptr<outbox::AwaitingRows> Store::awaiting_rows() {
+    return std::make_unique<Awaiting>(Session{url_, "hufu-receipts", index_only, options_.answer_timeout});
+}
+
 Result<outbox::Status> Store::status() {
     Session session{url_, "hufu-status", "set lock_timeout = '10s'", options_.answer_timeout};
     auto rows = session.run(
@@ -47,7 +52,8 @@ Result<outbox::Status> Store::status() {
         "(select ceil(extract(epoch from min(due_at) - clock_timestamp()) * 1000)::bigint from hufu.delayed_0), "
         "l.owner, l.epoch, case when l.lease_until = '-infinity' then 0 else "
         "floor(extract(epoch from l.lease_until - clock_timestamp()) * 1000)::bigint end, "
-        "(select max(version) from hufu.schema_migration) from hufu.lane l where lane = 0");
+        "(select max(version) from hufu.schema_migration), (select count(*) from hufu.awaiting), "
+        "(select count(*) from hufu.awaiting_parked) from hufu.lane l where lane = 0");
     if (!rows) return rows.error();
     const auto count = [&](std::size_t column) { return static_cast<std::uint64_t>(rows->int8(0, column)); };
     const auto time = [&](std::size_t column) {
@@ -66,6 +72,8 @@ Result<outbox::Status> Store::status() {
         status.owner =
             outbox::LaneOwner{std::string{rows->text(0, 6)}, count(7), time(8).value_or(std::chrono::milliseconds{0})};
     status.schema_version = rows->int4(0, 9);
+    status.awaiting = count(10);
+    status.awaiting_parked = count(11);
     return status;
 }
 

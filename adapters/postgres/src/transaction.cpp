@@ -19,6 +19,9 @@ constexpr std::string_view append_many =
     "select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])";
 constexpr std::string_view append_due =
     "select hufu.append($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::bytea, $8::timestamptz)";
+constexpr std::string_view append_awaited =
+    "select hufu.append_with_receipts($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::bytea, "
+    "$8::timestamptz, $9::text)";
 constexpr std::string_view allow_asynchronous = "select set_config('hufu.allow_asynchronous_commit', 'on', true)";
 
 void add_columns(Parameters& parameters, const Message& message, const MessageId& id) {
@@ -71,6 +74,25 @@ MessageId Transaction::append(const Message& message) {
         add_columns(parameters, message, id);
         note(append_one, std::move(parameters));
     }
+    appended_ = true;
+    return id;
+}
+
+MessageId Transaction::append(const Message& message, const outbox::Receipts& receipts) {
+    HUFU_ASSERT(!over_);
+    const Message asking = outbox::with_receipts(message, receipts);
+    check(asking);
+    const MessageId id = asking.id.is_nil() ? mint() : asking.id;
+    if (options_.allow_asynchronous_commit && !appended_) note(allow_asynchronous, {});
+    Parameters parameters;
+    add_columns(parameters, asking, id);
+    if (asking.deliver_at) {
+        parameters.add_timestamp(*asking.deliver_at);
+    } else {
+        parameters.add_null();
+    }
+    parameters.add(encode(receipts));
+    note(append_awaited, std::move(parameters));
     appended_ = true;
     return id;
 }

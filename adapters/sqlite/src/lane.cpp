@@ -4,6 +4,7 @@
 
 #include <hufu/core/mutant.hpp>
 
+#include "awaiting.hpp"
 #include "error.hpp"
 #include "message_row.hpp"
 
@@ -132,7 +133,8 @@ Result<std::uint64_t> Reader::count_unknown(Sequence upto, std::span<const Seque
     });
 }
 
-Result<outbox::Settled> Settler::settle(const outbox::Claim& claim, std::span<const Sequence> seqs) {
+Result<outbox::Settled> Settler::settle(const outbox::Claim& claim, std::span<const Sequence> seqs,
+                                        std::span<const MessageId> awaited) {
     return caught<outbox::Settled>([&]() -> Result<outbox::Settled> {
         Transaction tx{*database_, Transaction::Access::write_relaxed};
         outbox::Settled settled{ownership(tx, claim), 0};
@@ -145,6 +147,7 @@ Result<outbox::Settled> Settler::settle(const outbox::Claim& claim, std::span<co
                 remove.bind(seq).run();
             }
         }
+        start_awaiting(tx, awaited);
         tx.commit();
         return settled;
     });

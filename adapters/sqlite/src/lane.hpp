@@ -39,7 +39,8 @@ private:
 class Settler final : public outbox::LaneSettler {
 public:
     explicit Settler(std::shared_ptr<Database> database) : database_{std::move(database)} {}
-    Result<outbox::Settled> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) override;
+    Result<outbox::Settled> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs,
+                                   std::span<const MessageId> awaited) override;
 
 private:
     std::shared_ptr<Database> database_;

@@ -1,12 +1,15 @@
 #include <hufu/sqlite/once.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include <hufu/core/assert.hpp>
 #include <hufu/core/mutant.hpp>
+#include <hufu/outbox/receipts.hpp>
+#include <hufu/sqlite/outbox.hpp>
 
 #include "error.hpp"
 #include "message_row.hpp"
@@ -74,6 +77,18 @@ private:
     std::optional<Transaction> transaction_;
 };
 
+/// A receipt by itself: for a duplicate, whose effect is committed already, and for a refusal, which has none. Where it cannot
+/// be written the delivery has to come again.
+HandlerResult with_receipt(Database& database, Outbox& outbox, const Message& receipt, OnceOutcome outcome) {
+    const auto written = caught<void>([&] {
+        Transaction transaction{database};
+        outbox.append(transaction, receipt);
+        transaction.commit();
+    });
+    if (!written) return {Handled::retry, written.error().text()};
+    return {outcome.handled, std::move(outcome.reason)};
+}
+
 }  // namespace
 
 OnceOutcome run_once(Database& database, const GuardKey& key, SystemTime first_stored_at,
@@ -85,9 +100,22 @@ OnceOutcome run_once(Database& database, const GuardKey& key, SystemTime first_s
 
 Handler once(Database& database, std::string group, Effect effect) {
     HUFU_ASSERT(!group.empty() && effect);
-    return [&database, group = std::move(group), effect = std::move(effect)](const Delivery& delivery) -> HandlerResult {
+    return [&database, group = std::move(group), effect = std::move(effect),
+            outbox = std::make_shared<Outbox>(database.clock())](const Delivery& delivery) -> HandlerResult {
+        const outbox::ReceiptDuty duty{group, delivery.message};
+        bool written = false;
         auto outcome = run_once(database, GuardKey{group, delivery.message.id}, idempotency::first_stored_at(delivery),
-                                [&](Transaction& transaction) { return effect(transaction, delivery.message); });
+                                [&](Transaction& transaction) {
+                                    auto result = effect(transaction, delivery.message);
+                                    written = duty.owed() &&
+                                              (result.handled == Handled::done || result.handled == Handled::already_done);
+                                    if (written) outbox->append(transaction, duty.done());
+                                    return result;
+                                });
+        if (duty.owed() && outcome.handled == Handled::already_done && !written && !mutant_active("duplicate_keeps_silent"))
+            return with_receipt(database, *outbox, duty.done(), std::move(outcome));
+        if (duty.owed() && outcome.handled == Handled::reject)
+            return with_receipt(database, *outbox, duty.refused(outcome.reason), outcome);
         return {outcome.handled, std::move(outcome.reason)};
     };
 }

@@ -69,6 +69,20 @@ MessageId Outbox::append(Transaction& transaction, Message message) {
     }
 }
 
+MessageId Outbox::append(Transaction& transaction, Message message, const outbox::Receipts& receipts) {
+    message = outbox::with_receipts(std::move(message), receipts);
+    if (message.id.is_nil()) message.id = ids_.next();
+    const auto id = append(transaction, message);
+    message.headers.set(header::committed_at, std::to_string(microseconds_of(clock_.system_now())));
+    std::string groups;
+    for (const auto& group : receipts.groups) groups += (groups.empty() ? "" : ",") + group;
+    transaction.execute(
+        "insert into hufu_awaiting(" HUFU_MESSAGE_COLUMNS ", asked, groups) values (" HUFU_MESSAGE_PARAMETERS ", ?, ?)",
+        Blob{bytes_of(id)}, microseconds_of(clock_.system_now()), message.topic, message.tag, joined_keys(message.keys),
+        message.ordering_key, Blob{packed_headers(message.headers)}, Blob{message.body}, encode(receipts), groups);
+    return id;
+}
+
 MessageId Outbox::append(sqlite3* handle, Message message) {
     if (handle == nullptr || sqlite3_get_autocommit(handle) != 0) {
         throw Exception{Error{ErrorCode::invalid_argument, Disposition::reject,

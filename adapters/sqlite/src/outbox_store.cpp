@@ -3,6 +3,7 @@
 #include <hufu/core/assert.hpp>
 #include <hufu/sqlite/schema.hpp>
 
+#include "awaiting.hpp"
 #include "error.hpp"
 #include "lane.hpp"
 #include "message_row.hpp"
@@ -22,6 +23,7 @@ public:
     std::unique_ptr<outbox::LaneSettler> settler() override { return std::make_unique<Settler>(database_); }
     std::unique_ptr<outbox::ParkingLot> parking_lot() override { return std::make_unique<Lot>(database_); }
     std::unique_ptr<outbox::DelayedRows> delayed_rows() override { return std::make_unique<Delayed>(database_); }
+    std::unique_ptr<outbox::AwaitingRows> awaiting_rows() override { return std::make_unique<Awaiting>(database_); }
     std::string describe() const override { return "sqlite:" + database_->path(); }
     Result<outbox::Status> status() override;
 
@@ -63,6 +65,10 @@ Result<outbox::Status> OutboxStore::status() {
         if (!delayed.is_null(1)) {
             status.next_due_in = until(delayed.integer(1));
         }
+        auto awaiting = tx.query("select (select count(*) from hufu_awaiting), (select count(*) from hufu_awaiting_parked)");
+        awaiting.step();
+        status.awaiting = static_cast<std::uint64_t>(awaiting.integer(0));
+        status.awaiting_parked = static_cast<std::uint64_t>(awaiting.integer(1));
         auto owner = tx.query("select owner, epoch, lease_until_us from hufu_lane where lane = 0 and owner is not null");
         if (owner.step()) {
             status.owner =

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "awaiting.hpp"
 #include "error.hpp"
 #include "lane.hpp"
 #include "message_row.hpp"
@@ -80,7 +81,8 @@ Result<std::vector<ParkedRow>> Lot::read_released(const Key& key, outbox::Sequen
     });
 }
 
-Result<Ownership> Lot::settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) {
+Result<Ownership> Lot::settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs,
+                              std::span<const MessageId> awaited) {
     return caught<Ownership>([&]() -> Result<Ownership> {
         Transaction tx{*database_};
         const auto held = ownership(tx, claim);
@@ -88,6 +90,7 @@ Result<Ownership> Lot::settle(const outbox::Claim& claim, std::span<const outbox
             for (const auto seq : seqs) {
                 tx.execute("delete from hufu_parked where seq = ?", seq);
             }
+            start_awaiting(tx, awaited);
             tx.commit();
         }
         return held;
@@ -168,6 +171,7 @@ Result<std::uint64_t> Lot::release(const ParkedSelection& selection, const outbo
 Result<std::uint64_t> Lot::discard(const ParkedSelection& selection, const outbox::AuditNote& note) {
     return caught<std::uint64_t>([&]() -> Result<std::uint64_t> {
         Transaction tx{*database_};
+        end_discarded(tx, selection);
         const auto rows = static_cast<std::uint64_t>(
             tx.execute("delete from hufu_parked where topic = ? and ordering_key = ? and (? is null or seq = ?)",
                        selection.key.topic, selection.key.ordering_key, selection.seq, selection.seq));

@@ -18,7 +18,8 @@ public:
     Result<outbox::Ownership> park(const outbox::Claim& claim, std::span<const outbox::ParkRow> rows) override;
     Result<std::vector<outbox::ParkedRow>> read_released(const outbox::Key& key, outbox::Sequence after,
                                                          std::size_t limit) override;
-    Result<outbox::Ownership> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs) override;
+    Result<outbox::Ownership> settle(const outbox::Claim& claim, std::span<const outbox::Sequence> seqs,
+                                     std::span<const MessageId> awaited) override;
     Result<outbox::Ownership> hold(const outbox::Claim& claim, const outbox::Key& key, const outbox::ParkRow& row) override;
     Result<std::vector<outbox::ParkedKey>> list() override;
     Result<std::vector<outbox::ParkedRow>> show(const outbox::Key& key, std::size_t limit) override;

@@ -5,6 +5,7 @@
 #include <hufu/core/mutant.hpp>
 
 #include "error.hpp"
+#include "receipt_migration.hpp"
 
 namespace hufu::sqlite {
 namespace {
@@ -128,7 +129,9 @@ Error newer(const Database& database, int found, int expected) {
 
 }  // namespace
 
-std::vector<outbox::Migration> migrations() { return {create_outbox(), create_guard(), create_verdict()}; }
+std::vector<outbox::Migration> migrations() {
+    return {create_outbox(), create_guard(), create_verdict(), create_receipts()};
+}
 
 Result<int> migrate(Database& database) {
     return caught<int>([&]() -> Result<int> {

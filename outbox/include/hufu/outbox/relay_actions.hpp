@@ -14,6 +14,7 @@
 #include <hufu/core/message.hpp>
 #include <hufu/core/publisher.hpp>
 #include <hufu/core/retry.hpp>
+#include <hufu/outbox/awaiting_machine.hpp>
 #include <hufu/outbox/store.hpp>
 
 namespace hufu::outbox {
@@ -49,6 +50,9 @@ struct RelayOptions {
     Duration delayed_poll{200};     ///< precision of `deliver_at`
     Duration late_check{10'000};    ///< how often the safety net counts rows that were passed over; 0: never
     std::size_t holes_max = 100'000;
+
+    bool resend_unconfirmed = true;  ///< the shell also sends again what waits for receipts (`Resender`)
+    AwaitingOptions receipts = {};
 };
 
 /// Checks that the numbers fit each other. The error names option, value and rule.
@@ -85,6 +89,7 @@ using LaneReply = std::variant<LaneStart, Page, std::uint64_t>;
 struct SettleRequest {
     Claim claim;
     std::vector<Sequence> seqs;
+    std::vector<MessageId> awaited = {};
 };
 
 // Lot channel: the cold tables.
@@ -101,6 +106,7 @@ struct ReadReleased {
 struct SettleParked {
     Claim claim;
     std::vector<Sequence> seqs;
+    std::vector<MessageId> awaited = {};
 };
 struct HoldParked {
     Claim claim;

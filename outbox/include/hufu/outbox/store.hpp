@@ -14,6 +14,7 @@
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 #include <hufu/core/message.hpp>
+#include <hufu/outbox/awaiting.hpp>
 
 // Rules that hold for every port in this file:
 // - One lane is one table and one sequence. A row means "not yet confirmed by the broker". Rows are inserted and
@@ -117,7 +118,11 @@ public:
     /// Deletes exactly the rows `seqs` (those that still exist) if the claim holds. `seqs` may be empty: then it only
     /// checks the claim and draws a transaction number. May be less durable than other commits: a lost deletion is a
     /// message sent twice.
-    virtual Result<Settled> settle(const Claim& claim, std::span<const Sequence> seqs) = 0;
+    /// `awaited`: those of the messages that ask for receipts. In the same transaction each is noted as sent, and its
+    /// receipts are due after its deadline from now; one that was completed already is passed over.
+    virtual Result<Settled> settle(const Claim& claim, std::span<const Sequence> seqs,
+                                   std::span<const MessageId> awaited) = 0;
+    Result<Settled> settle(const Claim& claim, std::span<const Sequence> seqs) { return settle(claim, seqs, {}); }
 };
 
 /// An ordering key: order holds within one. Rows without an ordering key are parked and released one by one.
@@ -168,7 +173,7 @@ struct AuditNote {
 
 struct AuditEntry {
     SystemTime at = {};       ///< database time
-    std::string action = {};  ///< `release` or `discard`
+    std::string action = {};  ///< `release`, `discard` or `resend`
     ParkedSelection selection = {};
     std::uint64_t rows = 0;
     AuditNote note = {};
@@ -188,8 +193,10 @@ public:
     /// If any row of the key is marked released: all its rows with seq > after, ascending, at most `limit`. For an empty
     /// ordering key: the marked rows of the topic that have no key.
     virtual Result<std::vector<ParkedRow>> read_released(const Key& key, Sequence after, std::size_t limit) = 0;
-    /// Deletes parked rows that the broker confirmed, if the claim holds.
-    virtual Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) = 0;
+    /// Deletes parked rows that the broker confirmed, if the claim holds. `awaited` as in `LaneSettler::settle`.
+    virtual Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs,
+                                     std::span<const MessageId> awaited) = 0;
+    Result<Ownership> settle(const Claim& claim, std::span<const Sequence> seqs) { return settle(claim, seqs, {}); }
     /// A released row failed again: no row of its key (for a row without a key: only itself) is released any more;
     /// `row.seq` gets the new attempts and reason.
     virtual Result<Ownership> hold(const Claim& claim, const Key& key, const ParkRow& row) = 0;
@@ -201,7 +208,8 @@ public:
     /// Marks rows for sending and writes the audit; the owner sends them in order. Returns how many. A single row that
     /// has an ordering key is refused (`reject`: release the key, or discard the row). `not_found` if none is parked.
     virtual Result<std::uint64_t> release(const ParkedSelection& selection, const AuditNote& note) = 0;
-    /// Deletes rows for ever and writes the audit. Returns how many. `not_found` if none is parked.
+    /// Deletes rows for ever and writes the audit; those that ask for receipts end as `discarded`. Returns how many.
+    /// `not_found` if none is parked.
     virtual Result<std::uint64_t> discard(const ParkedSelection& selection, const AuditNote& note) = 0;
     /// Latest first.
     virtual Result<std::vector<AuditEntry>> audit(std::size_t limit) = 0;
@@ -236,6 +244,8 @@ struct Status {
     std::uint64_t parked_keys = 0;
     std::uint64_t delayed = 0;
     std::optional<std::chrono::milliseconds> next_due_in = {};
+    std::uint64_t awaiting = 0;           ///< messages that wait for receipts, parked ones included
+    std::uint64_t awaiting_parked = 0;    ///< of these: refused, or out of re-sends
     std::optional<LaneOwner> owner = {};  ///< nothing if the lane was never owned
     int schema_version = 0;
 };
@@ -250,6 +260,7 @@ public:
     [[nodiscard]] virtual std::unique_ptr<LaneSettler> settler() = 0;
     [[nodiscard]] virtual std::unique_ptr<ParkingLot> parking_lot() = 0;
     [[nodiscard]] virtual std::unique_ptr<DelayedRows> delayed_rows() = 0;
+    [[nodiscard]] virtual std::unique_ptr<AwaitingRows> awaiting_rows() = 0;
     virtual Result<Status> status() = 0;
     /// For messages to people: database and lane, without secrets.
     [[nodiscard]] virtual std::string describe() const = 0;

@@ -57,6 +57,9 @@ using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Messag
 /// transaction. The effect of a message takes place once for `group`, however often the message is delivered, here or in
 /// other processes; duplicates end as `already_done`. Of two deliveries at the same time the second waits for the first.
 ///
+/// Where the message asks `group` for a receipt (`outbox::Receipts`), it is appended to this database's outbox in the same
+/// transaction; a duplicate appends it again, `reject` a refusal. A relay on this outbox carries them to the sender.
+///
 /// The handler may run on many threads at once, each with a connection of its own. `pool` outlives it.
 [[nodiscard]] Handler once(ConnectionPool& pool, std::string group, Effect effect);
 /// With a pool of its own.

@@ -7,6 +7,7 @@
 #include <hufu/core/ids.hpp>
 #include <hufu/core/message.hpp>
 #include <hufu/core/random.hpp>
+#include <hufu/outbox/receipts.hpp>
 
 namespace pqxx {
 class transaction_base;
@@ -34,6 +35,9 @@ public:
 
     /// One round trip. Returns the message's id, minted here if it was nil.
     MessageId append(pqxx::transaction_base& transaction, const Message& message);
+    /// As above, and asks the consumers for receipts: the message stays in the book until every group has confirmed, and is
+    /// sent again meanwhile. A message id can be awaited once (`conflict`/abort_transaction for the second).
+    MessageId append(pqxx::transaction_base& transaction, const Message& message, const outbox::Receipts& receipts);
     /// All in one round trip, in order. Ids that are nil are minted and written into `messages`.
     void append(pqxx::transaction_base& transaction, std::span<Message> messages);
 

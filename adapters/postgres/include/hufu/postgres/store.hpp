@@ -35,6 +35,7 @@ public:
     [[nodiscard]] std::unique_ptr<outbox::LaneSettler> settler() override;
     [[nodiscard]] std::unique_ptr<outbox::ParkingLot> parking_lot() override;
     [[nodiscard]] std::unique_ptr<outbox::DelayedRows> delayed_rows() override;
+    [[nodiscard]] std::unique_ptr<outbox::AwaitingRows> awaiting_rows() override;
     Result<outbox::Status> status() override;
     [[nodiscard]] std::string describe() const override;
 

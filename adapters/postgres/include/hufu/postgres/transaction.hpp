@@ -10,6 +10,7 @@
 #include <hufu/core/error.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/core/message.hpp>
+#include <hufu/outbox/receipts.hpp>
 #include <hufu/outbox/wake.hpp>
 #include <hufu/postgres/connection.hpp>
 
@@ -43,6 +44,8 @@ public:
     Rows query(std::string_view sql, const Parameters& parameters = {});
     /// Notes a message; returns its id. The order within the transaction is the order of calls.
     MessageId append(const Message& message);
+    /// Notes a message that asks for receipts; see `Outbox::append`.
+    MessageId append(const Message& message, const outbox::Receipts& receipts);
     /// Notes several, cheaper than one by one. Ids that are nil are minted and written into `messages`.
     void append(std::span<Message> messages);
     void commit();

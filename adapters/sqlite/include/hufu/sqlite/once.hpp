@@ -21,6 +21,9 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
 /// transaction. The effect of a message takes place once for `group`, however often the message is delivered, here or in
 /// other processes; duplicates end as `already_done`.
 ///
+/// Where the message asks `group` for a receipt (`outbox::Receipts`), it is appended to this file's outbox in the same
+/// transaction; a duplicate appends it again, `reject` a refusal. A relay on this outbox carries them to the sender.
+///
 /// The handler may run on many threads at once; effects on one file take turns. `database` outlives it.
 ///
 ///     consumer.run(hufu::sqlite::once(database, "stock", [&](hufu::sqlite::Transaction& tx, const hufu::Message& message) {

@@ -5,6 +5,7 @@
 #include <hufu/core/ids.hpp>
 #include <hufu/core/message.hpp>
 #include <hufu/core/random.hpp>
+#include <hufu/outbox/receipts.hpp>
 #include <hufu/sqlite/database.hpp>
 
 namespace hufu::sqlite {
@@ -24,7 +25,11 @@ public:
     /// `invalid_argument` (see `validate`), `wrong_version` (no tables), or what SQLite reports. Roll back then.
     MessageId append(Transaction& transaction, Message message);
 
-    /// As above, in a transaction that the caller began on a connection of his own; neither commits nor closes anything.
+    /// As above, and asks the consumers for receipts: the message stays in the book until every group has confirmed, and is
+    /// sent again meanwhile. A message id can be awaited once (`conflict` for the second).
+    MessageId append(Transaction& transaction, Message message, const outbox::Receipts& receipts);
+
+    /// As the first, in a transaction that the caller began on a connection of his own; neither commits nor closes anything.
     /// Throws `invalid_argument` when no transaction is open there. After COMMIT, `Database::announce_append` saves the
     /// relay's polling delay.
     MessageId append(sqlite3* handle, Message message);

@@ -29,7 +29,9 @@ OnceOutcome outcome_of(const Error& error) {
 
 /// A conflict is the guard's or one of the effect's own unique keys; the committed guard row tells.
 OnceOutcome settle(Connection& connection, const GuardKey& key, const Error& error) {
-    if (error.code() != ErrorCode::conflict || !connection.usable()) return outcome_of(error);
+    if (error.code() != ErrorCode::conflict) return outcome_of(error);
+    // The server may have died right after it said so: whose conflict it was, the next delivery finds out.
+    if (!connection.usable()) return {Handled::retry, {}, error.text()};
     const auto found = connection.run(find_result, key_parameters(key));
     if (!found) return outcome_of(found.error());
     if (found->size() == 0) return outcome_of(error);

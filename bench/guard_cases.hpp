@@ -26,4 +26,7 @@ struct GuardOptions {
 /// many threads.
 void redis_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
 
+/// A handler on durable PostgreSQL with its guard and without, 16 at once: in the effect's flight, and on raw pqxx.
+void database_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
+
 }  // namespace hufu::bench

@@ -80,13 +80,14 @@ void carry_token(pqxx::transaction_base& tx, const std::string& name, FencingTok
 
 idempotency::OnceOutcome lock_check_update(ConnectionPool& pool, idempotency::LockProvider& locks, const std::string& name,
                                            std::chrono::milliseconds wait,
-                                           const std::function<idempotency::EffectResult(pqxx::work&)>& effect) {
+                                           const std::function<idempotency::EffectResult(pqxx::work&)>& effect,
+                                           std::chrono::milliseconds stall) {
     auto lent = pool.lend();
     if (!lent) return {Handled::retry, {}, lent.error().text()};
     EffectWork work{**lent};
     const auto carry = [&](FencingToken token) -> Result<void> {
         try {
-            carry_token(work.work(), name, token);
+            carry_token(work.work(), name, token, stall);
             return {};
         } catch (const Exception& error) {
             return error.error();

@@ -55,12 +55,13 @@ int main(int count, char** arguments) {
     app.add_flag("--json", json, "one JSON object instead of a table");
     app.add_option("--seconds", options.seconds, "length of each measured leg")->check(CLI::Range(1, 600));
     app.add_option("--rounds", options.rounds, "interleaved rounds")->check(CLI::Range(1, 1000));
-    app.add_option("--only", only, "one part")->check(CLI::IsMember({"redis", "database"}));
+    app.add_option("--only", only, "one part")->check(CLI::IsMember({"redis", "database", "http"}));
     CLI11_PARSE(app, count, arguments);
     try {
         std::vector<ResultRow> rows;
         if (only.empty() || only == "redis") redis_guard(options, rows);
         if (only.empty() || only == "database") database_guard(options, rows);
+        if (only.empty() || only == "http") http_guard(options, rows);
         if (json) {
             std::printf("%s\n", result_json("guard", rows,
                                             {{"redis", "private server, no append-only file"},

@@ -29,4 +29,7 @@ void redis_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
 /// A handler on durable PostgreSQL with its guard and without, 16 at once: in the effect's flight, and on raw pqxx.
 void database_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
 
+/// HTTP requests at 1,000 a second, with the guard and without: the difference of their 99th percentiles.
+void http_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
+
 }  // namespace hufu::bench

@@ -30,6 +30,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> outbox_commands();
 [[nodiscard]] std::vector<Command> receipt_commands();
 [[nodiscard]] std::vector<Command> tx_commands();
+[[nodiscard]] std::vector<Command> guard_commands();
 
 /// Finds the command that `words` name, reads its flags and runs it.
 int run(std::span<const std::string> words);

@@ -138,6 +138,28 @@ TEST_F(Cli, MigratesAndPrintsTheScript) {
     EXPECT_EQ(again.out, "{\"schema_version\":" + std::to_string(outbox::latest_version(sqlite::migrations())) + "}\n");
 }
 
+TEST_F(CliOutbox, PurgesGuardsOfAWindowThatIsLongEnough) {
+    {
+        sqlite::Database database{path_};
+        sqlite::Transaction tx{database};
+        tx.execute("insert into hufu_guard(consumer_group, message_id, seen_at_us, result) values ('stock', zeroblob(16), 5, x'')");
+        tx.commit();
+    }
+    const auto purge = [&](std::vector<std::string> flags) {
+        flags.insert(flags.begin(), {"guard", "purge", "--outbox", url_});
+        return program_.run(flags);
+    };
+    const auto too_short = purge({"--group", "stock", "--window", "1d", "--replay", "7d"});
+    EXPECT_EQ(too_short.exit_code, 2);
+    EXPECT_THAT(too_short.err, HasSubstr("forgets a message after 1 d, but a duplicate may come 7 d 4 h 45 min"));
+    const auto unknown = purge({"--group", "stok", "--window", "8d"});
+    EXPECT_EQ(unknown.exit_code, 1);
+    EXPECT_THAT(unknown.err, HasSubstr("no guard rows of group \"stok\"; it has those of stock"));
+    const auto done = purge({"--group", "stock", "--window", "8d", "--replay", "7d", "--json"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_THAT(done.out, HasSubstr(R"("group":"stock","rows":1,"horizon":")"));
+}
+
 TEST_F(CliOutbox, ShowsWhatIsParked) {
     const auto status = program_.run({"outbox", "status", "--outbox", url_, "--json"});
     EXPECT_THAT(status.out, AllOf(HasSubstr("\"pending\":1"), HasSubstr("\"parked_rows\":2"), HasSubstr("\"parked_keys\":1"),

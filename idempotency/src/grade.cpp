@@ -28,6 +28,12 @@ Error refused(const GuardDeclaration& declaration, const std::string& why) {
 
 }  // namespace
 
+std::optional<milliseconds> latest_duplicate(const DuplicateAge& duplicates) {
+    const auto retries = all_waits(duplicates.retry);
+    if (!retries) return std::nullopt;
+    return *retries + duplicates.replay + duplicates.buffer;
+}
+
 std::string duration_text(milliseconds duration) {
     struct Unit {
         std::int64_t ms;
@@ -48,21 +54,28 @@ Result<void> check(const GuardDeclaration& declaration) {
     if (declaration.group.empty() || declaration.group.size() > 255) {
         return refused(declaration, "a group's name has 1 to 255 bytes");
     }
-    const auto retries = all_waits(declaration.duplicates.retry);
-    if (!retries) {
+    const auto latest = latest_duplicate(declaration.duplicates);
+    if (!latest) {
         return refused(declaration,
                        "its retry schedule never ends, so no window covers the last duplicate; give "
                        "RetrySchedule an attempts_max");
     }
+    if (milliseconds{declaration.window} >= *latest) return {};
     const milliseconds replay = declaration.duplicates.replay;
     const milliseconds buffer = declaration.duplicates.buffer;
-    const milliseconds latest = *retries + replay + buffer;
-    if (milliseconds{declaration.window} >= latest) return {};
     return refused(declaration, "it forgets a message after " + duration_text(declaration.window) +
-                                    ", but a duplicate may come " + duration_text(latest) +
-                                    " after the first delivery (retries " + duration_text(*retries) + " + replay " +
-                                    duration_text(replay) + " + buffer " + duration_text(buffer) +
+                                    ", but a duplicate may come " + duration_text(*latest) +
+                                    " after the first delivery (retries " + duration_text(*latest - replay - buffer) +
+                                    " + replay " + duration_text(replay) + " + buffer " + duration_text(buffer) +
                                     "); make the window at least that long, or shorten a part");
+}
+
+Result<void> check_retention(const GuardDeclaration& declaration) {
+    if (const auto fine = check(declaration); !fine) return fine;
+    if (declaration.window >= shortest_retention) return {};
+    return refused(declaration, "its rows are not deleted after " + duration_text(declaration.window) +
+                                    ", at the earliest after " + duration_text(shortest_retention) +
+                                    ": clocks differ, and messages are on their way");
 }
 
 }  // namespace hufu::idempotency

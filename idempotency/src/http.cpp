@@ -110,7 +110,7 @@ HttpReply HttpGuard::refuse(unsigned status, const std::string& detail) const {
 
 HttpQuestion HttpGuard::read(const HttpCall& call) const {
     HttpQuestion question{*this};
-    if (call.key.empty()) {
+    if (!call.key) {
         if (options_.key_required) {
             question.refused_ = refuse(400,
                                        "this request needs a header Idempotency-Key: a new one for each new request, the "
@@ -118,13 +118,13 @@ HttpQuestion HttpGuard::read(const HttpCall& call) const {
         }
         return question;
     }
-    if (call.key.size() > key_bytes_max || !printable(call.key)) {
-        question.refused_ = refuse(400, "Idempotency-Key has " + std::to_string(call.key.size()) + " bytes; it has 1 to " +
+    if (call.key->empty() || call.key->size() > key_bytes_max || !printable(*call.key)) {
+        question.refused_ = refuse(400, "Idempotency-Key has " + std::to_string(call.key->size()) + " bytes; it has 1 to " +
                                             std::to_string(key_bytes_max) + ", all printable ASCII");
         return question;
     }
     question.guarded_ = true;
-    question.id_ = MessageId{digest({call.caller, call.key})};
+    question.id_ = MessageId{digest({call.caller, *call.key})};
     question.fingerprint_ = text_of(digest({call.method, call.target, call.body}));
     return question;
 }

@@ -256,6 +256,12 @@ void LeaseGuard::Impl::confirm(const std::shared_ptr<Running>& one) {
 
 LeaseGuard::LeaseGuard(LeaseStore& store, GuardDeclaration declaration, LeaseOptions options, GuardEnvironment environment) {
     check(declaration).value();
+    if (declaration.grade != Grade::best_effort) {
+        throw Exception{Error{ErrorCode::invalid_argument, Disposition::reject,
+                              "guard of group \"" + declaration.group +
+                                  "\": a lease cannot keep effect_once; declare best_effort, or guard the effect in its "
+                                  "database transaction (once)"}};
+    }
     if (options.lease < shortest_lease) {
         throw Exception{Error{ErrorCode::invalid_argument, Disposition::reject,
                               "guard of group \"" + declaration.group + "\": a lease of " + duration_text(options.lease) +

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include <hufu/core/mutant.hpp>
 #include <hufu/idempotency/grade.hpp>
+#include <hufu/idempotency/lock_machine.hpp>
 
 namespace hufu::idempotency {
 
@@ -33,27 +33,24 @@ Error older_token(const std::string& name, FencingToken token, FencingToken newe
 
 namespace {
 
-class RollBack {
+/// Rolls back unless told that the transaction has ended: also when the effect throws.
+class Open {
 public:
-    explicit RollBack(EffectTransaction& transaction) : transaction_{&transaction} {}
-    ~RollBack() {
-        if (transaction_ != nullptr) transaction_->roll_back();
+    explicit Open(EffectTransaction& transaction) : transaction_{transaction} {}
+    ~Open() {
+        if (open_) transaction_.roll_back();
     }
-    RollBack(const RollBack&) = delete;
-    RollBack& operator=(const RollBack&) = delete;
-    void unless_committed() noexcept { transaction_ = nullptr; }
+    Open(const Open&) = delete;
+    Open& operator=(const Open&) = delete;
+    void set(bool open) noexcept { open_ = open; }
 
 private:
-    EffectTransaction* transaction_;
+    EffectTransaction& transaction_;
+    bool open_ = false;
 };
 
-OnceOutcome outcome_of(const Error& error) {
-    return {error.disposition() == Disposition::reject ? Handled::reject : Handled::retry, {}, error.text()};
-}
-
 Result<void> still_ours(Lock& lock) {
-    // Seeded bug: nobody looks before the commit.
-    if (mutant_active("lock_loss_unseen") || lock.held()) return {};
+    if (lock.held()) return {};
     return lock.confirm();
 }
 
@@ -62,21 +59,43 @@ Result<void> still_ours(Lock& lock) {
 OnceOutcome lock_check_update(LockProvider& locks, const std::string& name, std::chrono::milliseconds wait,
                               EffectTransaction& transaction, const std::function<Result<void>(FencingToken)>& carry,
                               const std::function<EffectResult()>& effect) {
-    const auto lock = locks.acquire(name, wait);
-    if (!lock) return outcome_of(lock.error());
-    if (const auto begun = transaction.begin(); !begun) return outcome_of(begun.error());
-    RollBack roll_back{transaction};
-    // The token goes first: what is read after it includes every update of an earlier holder. Seeded bug: it does not go.
-    if (!mutant_active("update_without_token")) {
-        if (const auto carried = carry((*lock)->token()); !carried) return outcome_of(carried.error());
+    LockMachine machine;
+    std::unique_ptr<Lock> lock;
+    Open open{transaction};
+    const auto answer = [&machine](const Result<void>& result) { result ? machine.done() : machine.failed(result.error()); };
+    for (;;) {
+        switch (machine.next()) {
+            case LockAction::acquire: {
+                auto granted = locks.acquire(name, wait);
+                if (!granted) {
+                    machine.failed(granted.error());
+                    break;
+                }
+                lock = std::move(*granted);
+                machine.done();
+                break;
+            }
+            case LockAction::begin: {
+                const auto begun = transaction.begin();
+                open.set(begun.has_value());
+                answer(begun);
+                break;
+            }
+            case LockAction::carry_token: answer(carry(lock->token())); break;
+            case LockAction::run_effect: machine.returned(effect()); break;
+            case LockAction::check_lock: answer(still_ours(*lock)); break;
+            case LockAction::commit:
+                open.set(false);
+                answer(transaction.commit());
+                break;
+            case LockAction::roll_back:
+                open.set(false);
+                transaction.roll_back();
+                machine.done();
+                break;
+            case LockAction::finished: return machine.outcome();
+        }
     }
-    EffectResult result = effect();
-    if (result.handled == Handled::retry || result.handled == Handled::reject) return result;
-    if (const auto ours = still_ours(**lock); !ours) return outcome_of(ours.error());
-    const auto committed = transaction.commit();
-    if (!committed) return outcome_of(committed.error());
-    roll_back.unless_committed();
-    return result;
 }
 
 }  // namespace hufu::idempotency

@@ -130,8 +130,20 @@ TEST_F(Guarded, HandlesMessagesOfAConsumerById) {
 TEST(LeaseGuard, RefusesAWindowThatIsTooShortAndALeaseNobodyCanRenew) {
     hufu::testing::FakeClock clock;
     MemoryLeases store{clock};
-    EXPECT_THROW((LeaseGuard{store, {.group = "mail", .window = 1min}}), Exception);
-    EXPECT_THROW((LeaseGuard{store, {.group = "mail"}, {.lease = 50ms}}), Exception);
+    constexpr auto best_effort = Grade::best_effort;
+    EXPECT_THROW((LeaseGuard{store, {.group = "mail", .grade = best_effort, .window = 1min}}), Exception);
+    EXPECT_THROW((LeaseGuard{store, {.group = "mail", .grade = best_effort}, {.lease = 50ms}}), Exception);
+}
+
+TEST(LeaseGuard, RefusesAGradeThatALeaseCannotKeep) {
+    hufu::testing::FakeClock clock;
+    MemoryLeases store{clock};
+    try {
+        const LeaseGuard guard{store, {.group = "mail", .grade = Grade::effect_once}};
+        FAIL() << "was taken";
+    } catch (const Exception& refused) {
+        EXPECT_THAT(refused.error().text(), ::testing::HasSubstr("a lease cannot keep effect_once; declare best_effort"));
+    }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -117,6 +118,15 @@ TEST_F(LockCheckUpdate, RollsBackWhenTheLockWasLostMeanwhile) {
 TEST_F(LockCheckUpdate, RollsBackWhatTheCheckRefuses) {
     EXPECT_EQ(run({Handled::reject, {}, "sold out"}).reason, "sold out");
     EXPECT_THAT(story_.steps, ElementsAre("lock", "begin", "carry", "effect", "roll back", "unlock"));
+}
+
+TEST_F(LockCheckUpdate, RollsBackWhenTheEffectThrows) {
+    Told told{story_};
+    EXPECT_THROW(static_cast<void>(lock_check_update(
+                     told, "order-1", 1s, told, [&](FencingToken token) { return told.carry(token); },
+                     []() -> EffectResult { throw std::runtime_error{"no"}; })),
+                 std::runtime_error);
+    EXPECT_THAT(story_.steps, ElementsAre("lock", "begin", "carry", "roll back", "unlock"));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(sys.argv[1]).resolve()
 TEST_SOURCES = pathlib.Path(sys.argv[2])
 
 # folder -> what its sources may include as <hufu/NAME/…> beside its own. tests, bench and samples see everything below connect.
-ADAPTERS = {"sqlite", "postgres", "redis", "rocketmq", "kafka"}
+ADAPTERS = {"sqlite", "postgres", "redis", "rocketmq", "kafka", "beast"}
 ARROWS = {
     "core": set(),
     "outbox": {"core"},
@@ -29,6 +29,7 @@ ARROWS = {
     "adapters/redis": {"core", "idempotency", "degradation"},
     "adapters/rocketmq": {"core", "deadletter", "remoting", "txmsg"},
     "adapters/kafka": {"core", "deadletter"},
+    "adapters/beast": {"core", "idempotency"},
     "connect": {"core", "outbox", "idempotency", "txmsg", "degradation", "deadletter", "remoting", "broker"} | ADAPTERS,
     "cli": {"core", "outbox", "idempotency", "txmsg", "forward", "degradation", "deadletter", "connect"} | ADAPTERS,
     "samples/order-service": {"core", "outbox", "idempotency", "txmsg", "degradation", "connect"} | ADAPTERS,
@@ -50,7 +51,7 @@ BANNED = [
 # Third-party headers in public headers: only in the adapter that owns them.
 THIRD_PARTY = {
     "pqxx": "adapters/postgres", "libpq-fe.h": "adapters/postgres", "sqlite3.h": "adapters/sqlite", "librdkafka": None,
-    "boost/asio": None, "boost/beast": None, "boost/json": None, "nlohmann": None, "spdlog": None, "fmt": None,
+    "boost/asio": None, "boost/beast": "adapters/beast", "boost/json": None, "nlohmann": None, "spdlog": None, "fmt": None,
     "toml++": None, "hiredis": None, "CLI": None,
 }
 

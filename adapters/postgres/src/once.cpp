@@ -160,42 +160,16 @@ Handler once(ConnectionPool& pool, std::string group, Effect effect) {
     };
 }
 
+Handler once(ConnectionPool& pool, const idempotency::GuardDeclaration& declaration, Effect effect) {
+    idempotency::check(declaration).value();
+    return once(pool, declaration.group, std::move(effect));
+}
+
 Handler once(const std::string& url, std::string group, Effect effect) {
     auto pool = std::make_shared<ConnectionPool>(url);
     return [pool, handler = once(*pool, std::move(group), std::move(effect))](const Delivery& delivery) {
         return handler(delivery);
     };
-}
-
-Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std::chrono::hours retention) {
-    if (retention < std::chrono::hours{1}) {
-        return Error{
-            ErrorCode::invalid_argument, Disposition::reject,
-            "guard retention of " + std::to_string(retention.count()) +
-                " hours is shorter than messages live: keep guards longer than broker retention, retries and redrive"};
-    }
-    auto lent = pool.lend();
-    if (!lent) return lent.error();
-    return guarded<Purged>(Setting::in_transaction, about, [&]() -> Result<Purged> {
-        // The horizon first: between the two a duplicate of a purged message is refused, never run.
-        pqxx::work raise{**lent};
-        const auto horizon = raise.exec_params(
-            "insert into hufu.guard_horizon(consumer_group, horizon) "
-            "values ($1, clock_timestamp() - $2::bigint * interval '1 hour' + interval '5 minutes') on conflict "
-            "(consumer_group) "
-            "do update set horizon = greatest(guard_horizon.horizon, excluded.horizon) "
-            "returning (extract(epoch from horizon) * 1000000)::bigint",
-            group, static_cast<std::int64_t>(retention.count()));
-        const Purged purged{0, SystemTime{std::chrono::microseconds{horizon[0][0].as<std::int64_t>()}}};
-        raise.commit();
-        pqxx::work purge{**lent};
-        const auto gone = purge.exec_params(
-            "delete from hufu.guard where consumer_group = $1 and "
-            "seen_at < (select horizon - interval '5 minutes' from hufu.guard_horizon where consumer_group = $1)",
-            group);
-        purge.commit();
-        return Purged{static_cast<std::uint64_t>(gone.affected_rows()), purged.horizon};
-    });
 }
 
 }  // namespace hufu::postgres

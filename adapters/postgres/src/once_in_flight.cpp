@@ -137,4 +137,10 @@ Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect,
         };
 }
 
+Handler once_in_flight(FlightPool& pool, const idempotency::GuardDeclaration& declaration, FlightEffect effect,
+                       TransactionOptions options) {
+    idempotency::check(declaration).value();
+    return once_in_flight(pool, declaration.group, std::move(effect), std::move(options));
+}
+
 }  // namespace hufu::postgres

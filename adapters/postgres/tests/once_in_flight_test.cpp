@@ -118,6 +118,7 @@ TEST_F(OnceInFlight, FindsADuplicateAtTheEffectsFirstQuestion) {
 
 TEST_F(OnceInFlight, RejectsWhatIsOlderThanTheHorizon) {
     auto old = delivery("a");
+    old.message.id = MessageId{{1}};  // minted long ago
     old.stored_at -= std::chrono::hours{3};
     EXPECT_EQ(deliver(old).handled, Handled::done);
     connection_->run_script("update hufu.guard set seen_at = seen_at - interval '2 hours'").value();

@@ -100,7 +100,8 @@ TEST_F(Once, LeavesNothingOfAnEffectThatFails) {
 }
 
 TEST_F(Once, RefusesWhatMayHaveBeenPurged) {
-    const auto one = delivery("a");
+    auto one = delivery("a");
+    one.message.id = MessageId{{1}};  // minted long ago
     const Handler handler = once(pool, "stock", insert);
     EXPECT_EQ(handler(one).handled, Handled::done);
     connection->run("update hufu.guard set seen_at = seen_at - interval '3 hours'").value();
@@ -113,6 +114,44 @@ TEST_F(Once, RefusesWhatMayHaveBeenPurged) {
     EXPECT_THAT(refused.reason, HasSubstr("horizon"));
     EXPECT_EQ(effects(), "1");
     EXPECT_EQ(purge_guards(pool, "stock", std::chrono::hours{0}).error().code(), ErrorCode::invalid_argument);
+}
+
+TEST_F(Once, PurgesInSlicesOldIdsWithATimeAndOldIdsWithout) {
+    // 40 messages of four days ago and 30 of now, with ids that carry their time; of each also ids that do not.
+    connection
+        ->run_script(
+            "insert into hufu.guard(consumer_group, message_id, seen_at) "
+            "select 'stock', overlay(hufu.new_message_id()::text placing "
+            "lpad(to_hex((extract(epoch from clock_timestamp() - interval '4 days') * 1000)::bigint >> 16), 8, '0') "
+            "from 1 for 8)::uuid, clock_timestamp() - interval '4 days' from generate_series(1, 40);"
+            "insert into hufu.guard(consumer_group, message_id) select 'stock', hufu.new_message_id() "
+            "from generate_series(1, 30);"
+            "insert into hufu.guard(consumer_group, message_id, seen_at) select 'stock', gen_random_uuid(), "
+            "clock_timestamp() - case when n % 2 = 0 then interval '4 days' else interval '0' end "
+            "from generate_series(1, 20) n;"
+            "insert into hufu.guard(consumer_group, message_id, seen_at) select 'other', gen_random_uuid(), "
+            "clock_timestamp() - interval '4 days' from generate_series(1, 5)")
+        .value();
+    const idempotency::GuardDeclaration three_days{.group = "stock", .window = std::chrono::hours{72}};
+    EXPECT_EQ(purge_guards(pool, three_days, 7).value().rows, 50U);
+    EXPECT_EQ(value_of(*connection, "select count(*) from hufu.guard where consumer_group = 'stock'"), "40");
+    EXPECT_EQ(value_of(*connection, "select count(*) from hufu.guard where consumer_group = 'other'"), "5");
+    EXPECT_EQ(purge_guards(pool, three_days, 7).value().rows, 0U);
+    EXPECT_THAT(guard_groups(pool).value(), testing::ElementsAre("other", "stock"));
+}
+
+TEST_F(Once, IsRefusedAtTheStartWhenItForgetsBeforeTheLastDuplicate) {
+    const idempotency::GuardDeclaration short_window{
+        .group = "stock", .window = std::chrono::hours{24}, .duplicates = {.replay = std::chrono::hours{24}}};
+    try {
+        static_cast<void>(once(pool, short_window, insert));
+        FAIL() << "was taken";
+    } catch (const Exception& refused) {
+        EXPECT_THAT(refused.error().text(),
+                    HasSubstr("it forgets a message after 1 d, but a duplicate may come 1 d 4 h 45 min"));
+    }
+    EXPECT_EQ(purge_guards(pool, short_window).error().code(), ErrorCode::invalid_argument);
+    EXPECT_EQ(once(pool, idempotency::GuardDeclaration{.group = "stock"}, insert)(delivery("a")).handled, Handled::done);
 }
 
 TEST_F(Once, AsksForARetryWhenTheDatabaseIsAway) {

@@ -42,7 +42,7 @@ constexpr const char* release_source =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
 
 const char* complete_script() {
-    return mutant_active("completion_without_token") ? complete_unfenced_source : complete_source;
+    return mutant_active("completion_without_token_compare") ? complete_unfenced_source : complete_source;
 }
 
 std::string text_of(std::chrono::milliseconds duration) {

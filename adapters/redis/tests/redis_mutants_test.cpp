@@ -76,7 +76,7 @@ TEST_F(RedisGuardMutants, CheckThenSetGivesAKeyToTwo) {
 }
 
 TEST_F(RedisGuardMutants, CompletionWithoutTokenCompareOverwritesTheFirstResult) {
-    activate_mutant("completion_without_token");
+    activate_mutant("completion_without_token_compare");
     EXPECT_EQ(result_after_a_late_completion(), "late");
 }
 

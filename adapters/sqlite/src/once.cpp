@@ -134,15 +134,23 @@ idempotency::HttpReply answer_once(Database& database, const idempotency::HttpGu
                                     [&](Transaction& transaction) { return question.keep(application(transaction)); }));
 }
 
+Handler once(Database& database, const idempotency::GuardDeclaration& declaration, Effect effect) {
+    idempotency::check(declaration).value();
+    return once(database, declaration.group, std::move(effect));
+}
+
 Result<Purged> purge_guards(Database& database, const std::string& group, std::chrono::hours retention) {
-    if (retention < std::chrono::hours{1}) {
-        return Error{ErrorCode::invalid_argument, Disposition::reject,
-                     "guard retention of " + std::to_string(retention.count()) + " h for group \"" + group +
-                         "\" is shorter than an hour: keep guards for longer than a message can be delivered again"};
-    }
+    return purge_guards(database, {.group = group,
+                                   .window = retention,
+                                   .duplicates = {.retry = RetrySchedule::ladder({std::chrono::milliseconds{0}})}});
+}
+
+Result<Purged> purge_guards(Database& database, const idempotency::GuardDeclaration& declaration) {
+    if (const auto fine = idempotency::check_retention(declaration); !fine) return fine.error();
     return caught<Purged>([&]() -> Result<Purged> {
         constexpr std::int64_t rows_per_transaction = 500;
-        const auto cut = database.clock().system_now() - retention;
+        const std::string& group = declaration.group;
+        const auto cut = database.clock().system_now() - declaration.window;
         Purged purged;
         {
             // The horizon first: a crash after it rejects too much, never too little.
@@ -177,6 +185,16 @@ Result<Purged> purge_guards(Database& database, const std::string& group, std::c
             }
             tx.commit();
         }
+    });
+}
+
+Result<std::vector<std::string>> guard_groups(Database& database) {
+    return caught<std::vector<std::string>>([&]() -> Result<std::vector<std::string>> {
+        Transaction tx{database, Transaction::Access::read};
+        auto rows = tx.query("select distinct consumer_group from hufu_guard order by 1 limit 1000");
+        std::vector<std::string> groups;
+        while (rows.step()) groups.push_back(rows.text(0));
+        return groups;
     });
 }
 

@@ -26,6 +26,9 @@ hufu::ConfigSchema schema() {
                     "how long a killed relay's lane waits for the next one");
     schema.duration("payment_timeout", std::chrono::minutes{15}, std::chrono::milliseconds{1}, std::chrono::hours{24 * 365},
                     "an order not paid for so long is closed");
+    schema.duration("guard_window", std::chrono::hours{7 * 24}, std::chrono::hours{1}, std::chrono::hours{24 * 3650},
+                    "how long a handled message is remembered; clean up by \"hufu guard purge\" with the same");
+    schema.duration("replay", {}, {}, std::chrono::hours{24 * 3650}, "how far back somebody may replay or redrive");
     schema.integer("effects_max", 8, 1, 256, "messages handled at the same time, per consumer group");
     return schema;
 }
@@ -81,7 +84,9 @@ void run(const hufu::Config& config) {
                      .payment_timeout = config.milliseconds("payment_timeout")},
         .relay = config.boolean("relay"),
         .relay_lease = config.milliseconds("relay_lease"),
-        .effects_max = static_cast<std::size_t>(config.integer("effects_max"))};
+        .effects_max = static_cast<std::size_t>(config.integer("effects_max")),
+        .guard_window = std::chrono::floor<std::chrono::seconds>(config.duration("guard_window")),
+        .replay = std::chrono::ceil<std::chrono::seconds>(config.duration("replay"))};
     const auto log = hufu::stderr_log(options.role, hufu::LogLevel::info, hufu::LogFormat::text, hufu::system_clock());
     shop::serve(options, *log, stop.token());
 }

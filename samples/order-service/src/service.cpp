@@ -15,6 +15,8 @@
 #include <hufu/outbox/relay.hpp>
 #include <hufu/outbox/wake.hpp>
 
+#include "roles/keyed_requests.hpp"
+
 namespace shop {
 namespace {
 
@@ -76,6 +78,15 @@ private:
     std::stop_callback<std::function<void()>> outer_;
 };
 
+hufu::RetrySchedule retries() {
+    return hufu::RetrySchedule::capped(std::chrono::milliseconds{20}, std::chrono::seconds{5}, 100).jitter(0.2);
+}
+
+/// What the guard of this group must remember; refused at start where it forgets too early.
+hufu::idempotency::GuardDeclaration guard_of(const ServiceOptions& options, const std::string& group) {
+    return {.group = group, .window = options.guard_window, .duplicates = {.retry = retries(), .replay = options.replay}};
+}
+
 hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reaction, Store& store, hufu::Log& log,
                            std::stop_token stop) {
     const hufu::connect::Surroundings surroundings{.log = &log};
@@ -88,10 +99,9 @@ hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reacti
     hufu::ConsumerOptions consumer_options;
     consumer_options.group = reaction.group;
     consumer_options.running_max = options.effects_max;
-    consumer_options.retry =
-        hufu::RetrySchedule::capped(std::chrono::milliseconds{20}, std::chrono::seconds{5}, 100).jitter(0.2);
+    consumer_options.retry = retries();
     hufu::Consumer consumer{**subscription, **dead_letters, consumer_options, {.log = log}};
-    const auto once = store.once(reaction.group, reaction.effect);
+    const auto once = store.once(guard_of(options, reaction.group), reaction.effect);
     return consumer.run(pausing_before_acknowledgement([&](const hufu::Delivery& delivery) -> hufu::HandlerResult {
                             if (!concerns(reaction, delivery.message)) return hufu::Handled::done;
                             return once(delivery);
@@ -128,9 +138,11 @@ void serve(const ServiceOptions& options, hufu::Log& log, std::stop_token stop) 
     const auto halves = by_message(options) ? hufu::connect::half_publisher(options.broker, {.log = &log}).value() : nullptr;
     const auto store = open_store(options.store);
     const auto role = role_of(options, *store);
+    for (const auto& reaction : role.reactions) hufu::idempotency::check(guard_of(options, reaction.group)).value();
     store->prepare(role.tables);
     if (halves) store->send_through(*halves, options.role);
-    const auto http = HttpServer::listen(options.http, role.application).value();
+    const hufu::idempotency::HttpGuard edge{edge_options()};
+    const auto http = HttpServer::listen(options.http, role.application, keyed_application(role, *store, edge)).value();
     log.info("serves", {{"role", options.role}, {"address", options.http.host + ":" + std::to_string(http->port())}});
     Threads threads{std::move(stop)};
     for (const auto& reaction : role.reactions) {

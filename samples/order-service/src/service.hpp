@@ -23,6 +23,8 @@ struct ServiceOptions {
     bool relay = true;  ///< carry this service's events in this process; else run `hufu relay` beside it
     std::chrono::milliseconds relay_lease{5'000};  ///< how long a killed relay's lane waits for the next one
     std::size_t effects_max = 8;                   ///< at the same time, per reaction
+    std::chrono::seconds guard_window = std::chrono::hours{7 * 24};  ///< how long a handled message is remembered
+    std::chrono::seconds replay{0};                                  ///< how far back somebody may replay or redrive
 };
 
 /// Serves until `stop` is asked for, then finishes what has begun. Throws `hufu::Exception` when it cannot start, or when

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
@@ -13,6 +14,8 @@
 #include <hufu/core/random.hpp>
 #include <hufu/core/subscription.hpp>
 #include <hufu/deadletter/topic_reader.hpp>
+#include <hufu/idempotency/grade.hpp>
+#include <hufu/idempotency/guard.hpp>
 #include <hufu/outbox/store.hpp>
 #include <hufu/rocketmq/transaction_admin.hpp>
 #include <hufu/txmsg/half_publisher.hpp>
@@ -57,6 +60,15 @@ struct Surroundings {
 /// opened at once; PostgreSQL is connected to at first use.
 [[nodiscard]] Result<std::unique_ptr<txmsg::VerdictStore>> verdicts(const std::string& url,
                                                                     const Surroundings& surroundings = {});
+
+/// Deletes the guard rows of a group that are older than its declared window (`idempotency::check_retention` refuses one that
+/// is too short), and moves the group's horizon: see `postgres::purge_guards`, `sqlite::purge_guards`.
+[[nodiscard]] Result<idempotency::Purged> purge_guards(const std::string& url,
+                                                       const idempotency::GuardDeclaration& declaration,
+                                                       const Surroundings& surroundings = {});
+
+/// The consumer groups that have guard rows in this database.
+[[nodiscard]] Result<std::vector<std::string>> guard_groups(const std::string& url, const Surroundings& surroundings = {});
 
 /// Hands messages to the broker. A broker that is away is an outcome of each publish, not an error here.
 [[nodiscard]] Result<std::unique_ptr<Publisher>> publisher(const std::string& url, const Surroundings& surroundings = {});

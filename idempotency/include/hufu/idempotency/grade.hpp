@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <hufu/core/error.hpp>
@@ -38,6 +39,15 @@ struct GuardDeclaration {
 /// Refuses (`invalid_argument`/reject, with the arithmetic) a guard that forgets a message before its last duplicate can
 /// come, retries without an end, and a group without a name.
 Result<void> check(const GuardDeclaration& declaration);
+
+/// What `check` adds up: how long after its first delivery a duplicate may come. Nothing when retries never end.
+[[nodiscard]] std::optional<std::chrono::milliseconds> latest_duplicate(const DuplicateAge& duplicates);
+
+/// Shorter than this nothing is cleaned up: clocks differ, and a message on its way has an age.
+inline constexpr std::chrono::hours shortest_retention{1};
+
+/// `check`, and a window of at least `shortest_retention`: what cleaning up asks first.
+Result<void> check_retention(const GuardDeclaration& declaration);
 
 /// "2 h 46 min", for error texts.
 [[nodiscard]] std::string duration_text(std::chrono::milliseconds duration);

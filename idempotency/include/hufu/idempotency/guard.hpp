@@ -1,6 +1,8 @@
 // The guard's port: one row per consumer group and message, written in the same transaction as the effect.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -23,6 +25,15 @@ struct GuardSeen {
     std::string result = {};  ///< the bytes kept with that earlier row
     SystemTime horizon = {};  ///< rows for messages stored earlier than this may have been purged; epoch: nothing was
 };
+
+/// What cleaning up did.
+struct Purged {
+    std::uint64_t rows = 0;
+    SystemTime horizon = {};  ///< messages of the group that were stored earlier and have no row are rejected from now on
+};
+
+/// How far the clocks of brokers, databases and hosts may be apart without harm to the horizon.
+inline constexpr std::chrono::minutes clock_allowance{5};
 
 /// Guard rows as one open transaction sees them. Belongs to that transaction and its thread.
 ///

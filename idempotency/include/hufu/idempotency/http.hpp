@@ -18,8 +18,8 @@ namespace hufu::idempotency {
 struct HttpCall {
     std::string method = {};
     std::string target = {};
-    std::string key = {};     ///< of the header `Idempotency-Key`; empty: there is none
-    std::string caller = {};  ///< who asks (account, API key), so that two callers may use the same key
+    std::optional<std::string> key = {};  ///< of the header `Idempotency-Key`, if it is there
+    std::string caller = {};              ///< who asks (account, API key), so that two callers may use the same key
     std::string body = {};
 };
 

@@ -44,7 +44,8 @@ public:
 /// _lease_lost_total, _unrecorded_total, _store_failures_total.
 class LeaseGuard {
 public:
-    /// Throws `hufu::Exception` with what `check(declaration)` refuses, or a lease below 100 ms.
+    /// Throws `hufu::Exception` with what `check(declaration)` refuses, a grade other than `best_effort`, or a lease below
+    /// 100 ms.
     LeaseGuard(LeaseStore& store, GuardDeclaration declaration, LeaseOptions options = {},
                GuardEnvironment environment = {});
     ~LeaseGuard();

@@ -69,6 +69,7 @@ hufu::Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     message.target(request.target);
     message.set(http::field::host, self.host);
     message.set(http::field::content_type, "application/json");
+    if (!request.key.empty()) message.set("idempotency-key", request.key);
     message.body() = request.body;
     message.prepare_payload();
     if (const auto error = self.step([&](auto done) { http::async_write(*self.stream, message, done); })) {

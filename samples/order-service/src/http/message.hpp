@@ -10,6 +10,7 @@ struct HttpRequest {
     std::string method = {};
     std::string target = {};  ///< path, as sent
     std::string body = {};
+    std::string key = {};  ///< sent as `idempotency-key` by the client; a server's application never sees it
 };
 
 struct HttpResponse {

@@ -24,6 +24,7 @@ using asio::ip::tcp;
 
 constexpr std::uint32_t header_max_bytes = 8 * 1024;
 constexpr std::chrono::seconds linger{2};
+constexpr const char* key_header = "idempotency-key";
 
 HttpResponse refused(unsigned status, std::string field, std::string rule) {
     return {.status = status, .body = to_json(Refusal{Refused::malformed, std::move(field), "", std::move(rule)})};
@@ -33,11 +34,21 @@ HttpResponse refused(unsigned status, std::string field, std::string rule) {
 struct Shared {
     HttpServerOptions options;
     HttpApplication application;
+    hufu::beast::Application keyed;
     asio::thread_pool workers;
     std::atomic<std::size_t> connections{0};
 
-    Shared(HttpServerOptions o, HttpApplication a)
-        : options{std::move(o)}, application{std::move(a)}, workers{options.workers} {}
+    Shared(HttpServerOptions o, HttpApplication a, hufu::beast::Application k)
+        : options{std::move(o)}, application{std::move(a)}, keyed{std::move(k)}, workers{options.workers} {}
+
+    [[nodiscard]] hufu::beast::Response answer(const hufu::beast::Request& request) const {
+        if (request.method() == http::verb::post && request.count(key_header) > 0) {
+            if (keyed) return keyed(request);
+            return response_of(refused(400, key_header, "is taken by the order service in mode outbox only; send none here"),
+                               request);
+        }
+        return response_of(application(request_of(request)), request);
+    }
 };
 
 /// One connection: read, hand to a worker, write, again. All but the application runs on the socket thread.
@@ -64,52 +75,51 @@ public:
 private:
     void on_read(beast::error_code error) {
         if (error) return on_bad_read(error);
-        auto message = parser_->release();
-        keep_alive_ = message.keep_alive();
-        HttpRequest request{std::string{message.method_string()}, std::string{message.target()}, std::move(message.body())};
-        asio::post(shared_.workers, [self = shared_from_this(), request = std::move(request)] { self->apply(request); });
+        request_ = parser_->release();
+        keep_alive_ = request_.keep_alive();
+        asio::post(shared_.workers, [self = shared_from_this()] { self->apply(); });
     }
 
     void on_bad_read(beast::error_code error) {
         keep_alive_ = false;
         if (error == http::error::body_limit) {
             const auto limit = std::to_string(shared_.options.body_max_bytes);
-            return write(refused(413, "body", "has at most " + limit + " bytes"));
+            return refuse(413, "body", "has at most " + limit + " bytes");
         }
         if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-            return write(refused(431, "header", "has at most " + std::to_string(header_max_bytes) + " bytes"));
+            return refuse(431, "header", "has at most " + std::to_string(header_max_bytes) + " bytes");
         }
         const bool gone = error == http::error::end_of_stream || error == http::error::partial_message;
         if (!gone && error.category() == http::make_error_code(http::error::bad_method).category()) {
-            return write(refused(400, "request", "is HTTP/1.1: " + error.message()));
+            return refuse(400, "request", "is HTTP/1.1: " + error.message());
         }
         close();  // the other side left, or was silent for too long
     }
 
-    void apply(const HttpRequest& request) {
-        HttpResponse response;
+    void refuse(unsigned status, std::string field, std::string rule) {
+        request_ = {};
+        write(response_of(refused(status, std::move(field), std::move(rule)), request_));
+    }
+
+    /// On a worker's thread; the socket thread leaves the request alone meanwhile.
+    void apply() {
+        hufu::beast::Response response;
         try {
-            response = shared_.application(request);
+            response = shared_.answer(request_);
         } catch (const std::exception& failure) {
-            response = {.status = 503,
-                        .body = to_json(Refusal{Refused::conflict, "service", failure.what(), "may work later; repeat"})};
+            const Refusal refusal{Refused::conflict, "service", failure.what(), "may work later; repeat"};
+            response = response_of({.status = 503, .body = to_json(refusal)}, request_);
         }
         asio::post(stream_.get_executor(), [self = shared_from_this(), response = std::move(response)]() mutable {
             self->write(std::move(response));
         });
     }
 
-    void write(HttpResponse response) {
-        response_ = {};
+    void write(hufu::beast::Response response) {
+        response_ = std::move(response);
         response_.version(11);
-        response_.result(response.status);
         response_.set(http::field::server, "order-service");
-        response_.set(http::field::content_type, "application/json");
-        if (!response.allow.empty()) response_.set(http::field::allow, response.allow);
-        if (response.replayed) response_.set("idempotent-replayed", "true");
         response_.keep_alive(keep_alive_);
-        response_.body() = std::move(response.body);
-        response_.prepare_payload();
         stream_.expires_after(shared_.options.idle_timeout);
         http::async_write(stream_, response_, [self = shared_from_this()](beast::error_code error, std::size_t) {
             if (error || !self->keep_alive_) return self->close();
@@ -138,11 +148,29 @@ private:
     Shared& shared_;
     beast::flat_buffer buffer_{header_max_bytes + 64 * 1024};
     std::optional<http::request_parser<http::string_body>> parser_;
-    http::response<http::string_body> response_;
+    hufu::beast::Request request_;
+    hufu::beast::Response response_;
     bool keep_alive_ = true;
 };
 
 }  // namespace
+
+HttpRequest request_of(const hufu::beast::Request& request) {
+    return {.method = std::string{request.method_string()}, .target = std::string{request.target()}, .body = request.body()};
+}
+
+hufu::beast::Response response_of(const HttpResponse& response, const hufu::beast::Request& request) {
+    hufu::beast::Response out;
+    out.version(request.version());
+    out.result(response.status);
+    out.set(http::field::content_type, "application/json");
+    if (!response.allow.empty()) out.set(http::field::allow, response.allow);
+    if (response.replayed) out.set("idempotent-replayed", "true");
+    out.keep_alive(request.keep_alive());
+    out.body() = response.body;
+    out.prepare_payload();
+    return out;
+}
 
 struct HttpServer::Impl {
     Shared shared;
@@ -150,7 +178,8 @@ struct HttpServer::Impl {
     tcp::acceptor acceptor{sockets};
     std::thread thread;
 
-    Impl(HttpServerOptions options, HttpApplication application) : shared{std::move(options), std::move(application)} {}
+    Impl(HttpServerOptions options, HttpApplication application, hufu::beast::Application keyed)
+        : shared{std::move(options), std::move(application), std::move(keyed)} {}
 
     void accept() {
         acceptor.async_accept([this](beast::error_code error, tcp::socket socket) {
@@ -166,7 +195,8 @@ struct HttpServer::Impl {
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 
-hufu::Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options, HttpApplication application) {
+hufu::Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options, HttpApplication application,
+                                                             hufu::beast::Application keyed) {
     const auto place = options.host + ":" + std::to_string(options.port);
     const auto failed = [&](const boost::system::error_code& error) {
         return hufu::Error{hufu::ErrorCode::unavailable, hufu::Disposition::fatal,
@@ -176,7 +206,7 @@ hufu::Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions o
     const auto address = asio::ip::make_address(options.host, error);
     if (error) return failed(error);
     const tcp::endpoint endpoint{address, options.port};
-    auto impl = std::make_unique<Impl>(std::move(options), std::move(application));
+    auto impl = std::make_unique<Impl>(std::move(options), std::move(application), std::move(keyed));
     impl->acceptor.open(endpoint.protocol(), error);
     if (!error) impl->acceptor.set_option(tcp::acceptor::reuse_address{true}, error);
     if (!error) impl->acceptor.bind(endpoint, error);

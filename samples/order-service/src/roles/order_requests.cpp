@@ -68,39 +68,36 @@ void take(Transaction& tx, const Order& order, const Step& step) {
     announce(tx, event_of(next, step.event));
 }
 
-HttpResponse place(Store& store, const NewOrder& ordered, std::chrono::milliseconds payment_timeout) {
+HttpResponse place_in(Transaction& tx, const NewOrder& ordered, std::chrono::milliseconds payment_timeout) {
     const Order order{.ordered = ordered};
     const FirstAnswer answer{payload_hash(ordered), to_json(order)};
+    if (!insert_order(tx, order, answer)) {
+        return answer_again(find_first_answer(tx, ordered.id).value(), answer.payload_hash, ordered);
+    }
+    announce(tx, event_of(order, EventKind::order_created));
+    announce(tx, event_of(order, EventKind::payment_due), hufu::system_clock().system_now() + payment_timeout);
+    return {.status = 201, .body = answer.body};
+}
+
+HttpResponse place(Store& store, const NewOrder& ordered, std::chrono::milliseconds payment_timeout) {
     HttpResponse response;
-    store.transact([&](Transaction& tx) {
-        response = {.status = 201, .body = answer.body};
-        if (!insert_order(tx, order, answer)) {
-            response = answer_again(find_first_answer(tx, ordered.id).value(), answer.payload_hash, ordered);
-            return;
-        }
-        announce(tx, event_of(order, EventKind::order_created));
-        announce(tx, event_of(order, EventKind::payment_due), hufu::system_clock().system_now() + payment_timeout);
-    });
+    store.transact([&](Transaction& tx) { response = place_in(tx, ordered, payment_timeout); });
     return response;
+}
+
+HttpResponse command_in(Transaction& tx, const std::string& id, Trigger trigger) {
+    const auto order = lock_order(tx, id);
+    if (!order) return refused(unknown_order(id));
+    const auto decision = decide(*order, trigger);
+    if (const auto* refusal = std::get_if<Refusal>(&decision)) return refused(*refusal);
+    const auto* step = std::get_if<Step>(&decision);
+    if (step != nullptr) take(tx, *order, *step);
+    return {.status = 200, .body = to_json(step != nullptr ? advance(*order, *step) : *order)};
 }
 
 HttpResponse command(Store& store, const std::string& id, Trigger trigger) {
     HttpResponse response;
-    store.transact([&](Transaction& tx) {
-        const auto order = lock_order(tx, id);
-        if (!order) {
-            response = refused(unknown_order(id));
-            return;
-        }
-        const auto decision = decide(*order, trigger);
-        if (const auto* refusal = std::get_if<Refusal>(&decision)) {
-            response = refused(*refusal);
-            return;
-        }
-        const auto* step = std::get_if<Step>(&decision);
-        if (step != nullptr) take(tx, *order, *step);
-        response = {.status = 200, .body = to_json(step != nullptr ? advance(*order, *step) : *order)};
-    });
+    store.transact([&](Transaction& tx) { response = command_in(tx, id, trigger); });
     return response;
 }
 

@@ -23,6 +23,10 @@ void take(Transaction& tx, const Order& order, const Step& step);
 /// Pays or cancels, with its event.
 [[nodiscard]] HttpResponse command(Store& store, const std::string& id, Trigger trigger);
 
+/// The same in a transaction of the caller's, who keeps the answer in it.
+[[nodiscard]] HttpResponse place_in(Transaction& tx, const NewOrder& ordered, std::chrono::milliseconds payment_timeout);
+[[nodiscard]] HttpResponse command_in(Transaction& tx, const std::string& id, Trigger trigger);
+
 /// The same over `Store::send`. An order takes a step only when its last event was seen on the topic (`note_told`): two
 /// transaction messages of one key become visible in the order of their ENDs, and a crash leaves END to the check-back.
 [[nodiscard]] HttpResponse place_by_message(Store& store, const NewOrder& ordered,

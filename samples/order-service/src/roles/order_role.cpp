@@ -70,6 +70,21 @@ HttpApplication order_application(Store& store, const RoleSettings& settings) {
     return router;
 }
 
+/// Requests that change something, each in the transaction that also keeps its answer.
+KeyedApplication keyed_application(std::chrono::milliseconds payment_timeout) {
+    BasicRouter<Transaction&> router;
+    router.on("POST", "/orders", [payment_timeout](Transaction& tx, const HttpRequest& request, const std::string&) {
+        const auto ordered = parse_new_order(request.body);
+        return ordered ? place_in(tx, *ordered, payment_timeout) : refused(ordered.error());
+    });
+    router.on("POST", "/orders/{id}/pay",
+              [](Transaction& tx, const HttpRequest&, const std::string& id) { return command_in(tx, id, Trigger::pay); });
+    router.on("POST", "/orders/{id}/cancel", [](Transaction& tx, const HttpRequest&, const std::string& id) {
+        return command_in(tx, id, Trigger::cancel);
+    });
+    return router;
+}
+
 }  // namespace
 
 Role order_role(Store& store, const RoleSettings& settings) {
@@ -78,8 +93,10 @@ Role order_role(Store& store, const RoleSettings& settings) {
     };
     Role role{.tables = tables_with_evidence(order_tables),
               .application = order_application(store, settings),
+              .keyed = {},
               .reactions = {{"order", {EventKind::payment_charged, EventKind::stock_refused}, reaction},
                             {"order-deadlines", {EventKind::payment_due}, reaction}}};
+    if (settings.telling == Telling::outbox) role.keyed = keyed_application(settings.payment_timeout);
     if (settings.telling == Telling::transaction_messages) {
         role.tables.push_back(told_table);
         role.reactions.push_back(

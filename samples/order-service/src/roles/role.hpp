@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,9 +26,13 @@ struct Reaction {
 [[nodiscard]] std::vector<std::string> topics_of(const Reaction& reaction);
 [[nodiscard]] bool concerns(const Reaction& reaction, const hufu::Message& message);
 
+/// Answers a request that has an idempotency key, in the transaction that keeps the answer.
+using KeyedApplication = std::function<HttpResponse(Transaction&, const HttpRequest&)>;
+
 struct Role {
     std::vector<std::string_view> tables;
     HttpApplication application;
+    KeyedApplication keyed = {};  ///< none: keys are not taken
     std::vector<Reaction> reactions;
 };
 

@@ -49,26 +49,26 @@ HttpResponse refused(const Refusal& refusal) {
     return {.status = status, .body = to_json(refusal)};
 }
 
-Router& Router::on(std::string method, std::string pattern, Route route) {
-    entries_.push_back({std::move(method), segments_of(pattern), std::move(route)});
-    return *this;
+void RouteTable::add(std::string method, std::string pattern) {
+    entries_.push_back({std::move(method), segments_of(pattern)});
 }
 
-HttpResponse Router::operator()(const HttpRequest& request) const {
+RouteTable::Found RouteTable::find(const HttpRequest& request) const {
     const auto path = segments_of(request.target);
     std::string allowed;
-    for (const auto& entry : entries_) {
-        const auto name = match(entry.pattern, path);
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        const auto name = match(entries_[i].pattern, path);
         if (!name) continue;
-        if (entry.method == request.method) return entry.route(request, *name);
-        allowed += (allowed.empty() ? "" : ", ") + entry.method;
+        if (entries_[i].method == request.method) return {i, *name, {}};
+        allowed += (allowed.empty() ? "" : ", ") + entries_[i].method;
     }
-    if (allowed.empty())
-        return refused({Refused::unknown, "path", request.target.substr(0, 200), "is a path of this service"});
+    if (allowed.empty()) {
+        return {{}, {}, refused({Refused::unknown, "path", request.target.substr(0, 200), "is a path of this service"})};
+    }
     auto response = refused({Refused::invalid, "method", request.method.substr(0, 20), "is one of " + allowed});
     response.status = 405;
     response.allow = allowed;
-    return response;
+    return {{}, {}, std::move(response)};
 }
 
 }  // namespace shop

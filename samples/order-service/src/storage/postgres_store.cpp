@@ -128,9 +128,28 @@ public:
         });
     }
 
-    hufu::Handler once(const std::string& group, Effect effect) override {
+    hufu::beast::Guarding<Transaction&> answering(const hufu::idempotency::HttpGuard& edge) override {
+        return [this, &edge](const hufu::idempotency::HttpCall& call,
+                             const std::function<hufu::idempotency::HttpReply(Transaction&)>& application) {
+            constexpr std::chrono::milliseconds wait_for_the_first{1000};
+            hufu::idempotency::HttpReply reply;
+            bool appended = false;
+            translated([&] {
+                reply = hufu::postgres::answer_once(pool_, edge, call, wait_for_the_first, [&](pqxx::work& tx) {
+                    PostgresTransaction port{tx, outbox_};
+                    auto answer = application(port);
+                    appended = port.appended();
+                    return answer;
+                });
+            });
+            if (appended) relays_.wake();
+            return reply;
+        };
+    }
+
+    hufu::Handler once(const hufu::idempotency::GuardDeclaration& guard, Effect effect) override {
         auto guarded = hufu::postgres::once(
-            pool_, group, [this, effect = std::move(effect)](pqxx::work& tx, const hufu::Message& message) {
+            pool_, guard, [this, effect = std::move(effect)](pqxx::work& tx, const hufu::Message& message) {
                 PostgresTransaction port{tx, outbox_};
                 return effect(port, message);
             });

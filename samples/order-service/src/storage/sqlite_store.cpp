@@ -101,9 +101,19 @@ public:
         work(port);
     }
 
-    hufu::Handler once(const std::string& group, Effect effect) override {
+    hufu::beast::Guarding<Transaction&> answering(const hufu::idempotency::HttpGuard& edge) override {
+        return [this, &edge](const hufu::idempotency::HttpCall& call,
+                             const std::function<hufu::idempotency::HttpReply(Transaction&)>& application) {
+            return hufu::sqlite::answer_once(database_, edge, call, [&](hufu::sqlite::Transaction& tx) {
+                SqliteTransaction port{tx, outbox_};
+                return application(port);
+            });
+        };
+    }
+
+    hufu::Handler once(const hufu::idempotency::GuardDeclaration& guard, Effect effect) override {
         auto guarded = hufu::sqlite::once(
-            database_, group,
+            database_, guard,
             [this, effect = std::move(effect)](hufu::sqlite::Transaction& tx, const hufu::Message& message) {
                 SqliteTransaction port{tx, outbox_};
                 return effect(port, message);

@@ -10,8 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include <hufu/beast/http_guard.hpp>
 #include <hufu/core/handler.hpp>
 #include <hufu/core/message.hpp>
+#include <hufu/idempotency/grade.hpp>
 
 namespace hufu::outbox {
 class Store;
@@ -80,8 +82,12 @@ public:
     virtual bool send(std::vector<hufu::Message> messages, const std::function<bool(Transaction&)>& work) = 0;
     /// Runs `work`, which only reads, on one snapshot.
     virtual void read(const std::function<void(Transaction&)>& work) = 0;
-    /// Wraps `effect` so that it happens once per message and group, however often the message comes.
-    [[nodiscard]] virtual hufu::Handler once(const std::string& group, Effect effect) = 0;
+    /// How requests with a key are answered: the key's row, what the application changes and its answer commit together.
+    /// `edge` outlives what is returned.
+    [[nodiscard]] virtual hufu::beast::Guarding<Transaction&> answering(const hufu::idempotency::HttpGuard& edge) = 0;
+    /// Wraps `effect` so that it happens once per message and group, however often the message comes. Throws
+    /// `hufu::Exception` when `guard` forgets a message before its last duplicate can come.
+    [[nodiscard]] virtual hufu::Handler once(const hufu::idempotency::GuardDeclaration& guard, Effect effect) = 0;
     /// The outbox, for a relay. Lives no longer than the store.
     [[nodiscard]] virtual std::unique_ptr<hufu::outbox::Store> outbox() = 0;
 };

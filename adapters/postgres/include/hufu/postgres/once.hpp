@@ -13,6 +13,7 @@
 #include <pqxx/transaction>
 
 #include <hufu/core/handler.hpp>
+#include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
 
@@ -62,6 +63,9 @@ using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Messag
 ///
 /// The handler may run on many threads at once, each with a connection of its own. `pool` outlives it.
 [[nodiscard]] Handler once(ConnectionPool& pool, std::string group, Effect effect);
+/// Says beforehand for how long messages are remembered and how late duplicates may come. Throws `hufu::Exception` with the
+/// arithmetic where the window is too short (`idempotency::check`). Clean up by the same declaration (`purge_guards`).
+[[nodiscard]] Handler once(ConnectionPool& pool, const idempotency::GuardDeclaration& declaration, Effect effect);
 /// With a pool of its own.
 [[nodiscard]] Handler once(const std::string& url, std::string group, Effect effect);
 
@@ -78,14 +82,18 @@ using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Messag
                                                  const idempotency::HttpCall& call, std::chrono::milliseconds wait,
                                                  const std::function<idempotency::HttpReply(pqxx::work&)>& application);
 
-struct Purged {
-    std::uint64_t rows = 0;
-    SystemTime horizon = {};  ///< messages of the group that were stored earlier and have no row are rejected from now on
-};
+using idempotency::Purged;
 
-/// Deletes the guard rows of `group` that are older than `retention` by the database's clock, and moves the group's horizon
-/// up to five minutes (clocks differ) after the cut. `retention` must exceed how long a message can live: broker
-/// retention, retries, dead letters redriven by hand. `invalid_argument` below an hour.
+/// Deletes the guard rows of the declared group that are older than its window by the database's clock, in short transactions
+/// that walk the primary key: ids that carry their time (UUIDv7) are looked at up to the cut and no further, others all. First
+/// moves the group's horizon up to five minutes (clocks differ) after the cut. Refuses what `idempotency::check_retention` does.
+/// May be repeated, and run by several at once. `rows_per_transaction`: how many rows one transaction looks at.
+Result<Purged> purge_guards(ConnectionPool& pool, const idempotency::GuardDeclaration& declaration,
+                            int rows_per_transaction = 5'000);
+/// The same where nobody has declared how late duplicates may come: `retention` must exceed how long a message can live.
 Result<Purged> purge_guards(ConnectionPool& pool, const std::string& group, std::chrono::hours retention);
+
+/// The groups that have guard rows, at most a thousand of them. Reads one row of each.
+Result<std::vector<std::string>> guard_groups(ConnectionPool& pool);
 
 }  // namespace hufu::postgres

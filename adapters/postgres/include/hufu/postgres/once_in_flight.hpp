@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <hufu/core/handler.hpp>
+#include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/once.hpp>
 #include <hufu/postgres/connection.hpp>
 #include <hufu/postgres/transaction.hpp>
@@ -41,6 +42,10 @@ using FlightEffect = std::function<idempotency::EffectResult(Transaction&, const
 ///
 /// The handler may run on many threads at once. `pool` outlives it.
 [[nodiscard]] Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect,
+                                     TransactionOptions options = {});
+
+/// With a window that is checked, as in once.hpp.
+[[nodiscard]] Handler once_in_flight(FlightPool& pool, const idempotency::GuardDeclaration& declaration, FlightEffect effect,
                                      TransactionOptions options = {});
 
 /// The same for one message, with the stored result.

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <hufu/core/handler.hpp>
+#include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
 #include <hufu/sqlite/database.hpp>
@@ -31,6 +33,9 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
 ///         return hufu::Handled::done;
 ///     }), stop);
 [[nodiscard]] Handler once(Database& database, std::string group, Effect effect);
+/// Says beforehand for how long messages are remembered and how late duplicates may come. Throws `hufu::Exception` with the
+/// arithmetic where the window is too short (`idempotency::check`). Clean up by the same declaration (`purge_guards`).
+[[nodiscard]] Handler once(Database& database, const idempotency::GuardDeclaration& declaration, Effect effect);
 
 /// The same for one message, with the stored result: for edges that answer a caller. `first_stored_at` is when the
 /// message (or request) was first accepted anywhere; see `idempotency::first_stored_at`.
@@ -45,17 +50,16 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
                                                  const idempotency::HttpCall& call,
                                                  const std::function<idempotency::HttpReply(Transaction&)>& application);
 
-struct Purged {
-    std::uint64_t rows = 0;
-    SystemTime horizon = {};  ///< messages of the group that were stored earlier and have no row are rejected from now on
-};
+using idempotency::clock_allowance;
+using idempotency::Purged;
 
-/// How far the clocks of brokers and of this host may be apart without harm to the horizon.
-inline constexpr std::chrono::minutes clock_allowance{5};
-
-/// Deletes the guard rows of `group` that are older than `retention`, in short transactions, and moves the group's
-/// horizon up to `clock_allowance` after the cut. `retention` must exceed how long a message can live: broker retention,
-/// retries, dead letters redriven by hand. `invalid_argument` below an hour.
+/// Deletes the guard rows of the declared group that are older than its window, in short transactions, and first moves the
+/// group's horizon up to `clock_allowance` after the cut. Refuses what `idempotency::check_retention` does.
+Result<Purged> purge_guards(Database& database, const idempotency::GuardDeclaration& declaration);
+/// The same where nobody has declared how late duplicates may come: `retention` must exceed how long a message can live.
 Result<Purged> purge_guards(Database& database, const std::string& group, std::chrono::hours retention);
+
+/// The groups that have guard rows, at most a thousand of them.
+Result<std::vector<std::string>> guard_groups(Database& database);
 
 }  // namespace hufu::sqlite

@@ -30,8 +30,10 @@ public:
     [[nodiscard]] idempotency::GuardSeen find(const idempotency::GuardKey& key) const;
     void keep_result(TransactionId transaction, std::string result);
     void add_effect(TransactionId transaction, Effect effect);
-    /// False when the transaction is gone (crash, dead client).
-    bool commit(TransactionId transaction);
+    /// False when the transaction is gone (crash, dead client). `now`: when its guard row was written.
+    bool commit(TransactionId transaction, SystemTime now = {});
+    /// Deletes guard rows from before `cut`, and moves the horizon there.
+    void purge(SystemTime cut);
     void roll_back(TransactionId transaction);
     /// Every open transaction is gone.
     void restart();
@@ -46,7 +48,13 @@ private:
         std::vector<Effect> effects;
     };
 
-    std::map<MessageId, std::string> guards_;
+    struct Kept {
+        std::string result;
+        SystemTime seen_at;
+    };
+
+    std::map<MessageId, Kept> guards_;
+    SystemTime horizon_{};
     std::map<TransactionId, Open> open_;
     std::vector<Effect> effects_;
     TransactionId last_ = 0;

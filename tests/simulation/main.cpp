@@ -1,5 +1,6 @@
 // hufu-sim: runs seeds of the simulated house, replays one, or proves that seeded bugs are found.
 #include "end_storm.hpp"
+#include "guard_world.hpp"
 #include "transaction_world.hpp"
 #include "world.hpp"
 
@@ -37,6 +38,11 @@ constexpr Mutant mutants[] = {
     {"lease_never_fenced", 18},
     {"guard_after_effect", 1},
     {"check_then_set", 3},
+    {"mark_before_effect", 1},
+    {"duplicate_not_waiting", 1},
+    {"completion_without_token_compare", 2},
+    {"guard_past_its_horizon", 1},
+    {"update_without_token", 4},
     {"successor_overtakes_parked_key", 2},
     {"unfenced_check", 2},
     {"tombstone_after_cleanup", 5},
@@ -79,7 +85,7 @@ struct Totals {
     std::uint64_t failed_seed = 0;  ///< lowest, 0: none
 };
 
-/// The house of outbox, relays and guards, and that of transaction messages, under one seed.
+/// The house of outbox, relays and guards, that of transaction messages, and that of leases and locks, under one seed.
 RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string* trace = nullptr) {
     RunResult result = run_seed(seed, trace);
     if (trace != nullptr) *trace += "-- transaction messages\n";
@@ -88,6 +94,12 @@ RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string
     result.messages += second.messages;
     result.crashes += second.crashes;
     for (auto& violation : second.violations) result.violations.push_back(std::move(violation));
+    if (trace != nullptr) *trace += "-- leases and locks\n";
+    const GuardRunResult guards = run_guard_seed(seed, trace);
+    result.steps += guards.steps;
+    result.messages += guards.messages;
+    result.crashes += guards.crashes;
+    result.violations.insert(result.violations.end(), guards.violations.begin(), guards.violations.end());
     return result;
 }
 

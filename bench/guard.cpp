@@ -56,9 +56,16 @@ int main(int count, char** arguments) {
     app.add_option("--seconds", options.seconds, "length of each measured leg")->check(CLI::Range(1, 600));
     app.add_option("--rounds", options.rounds, "interleaved rounds")->check(CLI::Range(1, 1000));
     app.add_option("--only", only, "one part")->check(CLI::IsMember({"redis", "database", "http"}));
+    std::int64_t inbox_rows = 0;
+    app.add_option("--inbox-rows", inbox_rows, "instead: the guard table with so many rows (10000000 takes minutes)")
+        ->check(CLI::Range(std::int64_t{10'000}, std::int64_t{1'000'000'000}));
     CLI11_PARSE(app, count, arguments);
     try {
         std::vector<ResultRow> rows;
+        if (inbox_rows > 0) {
+            guard_inbox(options, inbox_rows, rows);
+            only = "inbox";
+        }
         if (only.empty() || only == "redis") redis_guard(options, rows);
         if (only.empty() || only == "database") database_guard(options, rows);
         if (only.empty() || only == "http") http_guard(options, rows);

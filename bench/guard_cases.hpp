@@ -1,6 +1,7 @@
 // The cases of the guard benchmark. Each adds its rows, and throws std::runtime_error when the run was not valid.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -31,5 +32,9 @@ void database_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
 
 /// HTTP requests at 1,000 a second, with the guard and without: the difference of their 99th percentiles.
 void http_guard(const GuardOptions& options, std::vector<ResultRow>& rows);
+
+/// The guard table with `rows` rows of thirty days: its size, its plans, a guarded message beside an empty table, and cleaning
+/// up half of it.
+void guard_inbox(const GuardOptions& options, std::int64_t rows, std::vector<ResultRow>& out);
 
 }  // namespace hufu::bench

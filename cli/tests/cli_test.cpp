@@ -142,7 +142,8 @@ TEST_F(CliOutbox, PurgesGuardsOfAWindowThatIsLongEnough) {
     {
         sqlite::Database database{path_};
         sqlite::Transaction tx{database};
-        tx.execute("insert into hufu_guard(consumer_group, message_id, seen_at_us, result) values ('stock', zeroblob(16), 5, x'')");
+        tx.execute(
+            "insert into hufu_guard(consumer_group, message_id, seen_at_us, result) values ('stock', zeroblob(16), 5, x'')");
         tx.commit();
     }
     const auto purge = [&](std::vector<std::string> flags) {

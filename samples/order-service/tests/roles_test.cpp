@@ -33,7 +33,8 @@ public:
         for (const auto& reaction : role_.reactions) {
             if (!concerns(reaction, message)) continue;
             results.push_back(
-                store_->once({.group = reaction.group}, reaction.effect)(hufu::Delivery{.message = message, .tag = {}}).handled);
+                store_->once({.group = reaction.group}, reaction.effect)(hufu::Delivery{.message = message, .tag = {}})
+                    .handled);
         }
         return results;
     }

@@ -23,10 +23,10 @@ void carry_token(pqxx::transaction_base& tx, const std::string& name, idempotenc
 /// Lock → check → update in one call: takes `name` from `locks`, and runs `effect` in a transaction that carries the token.
 /// `effect` reads, decides and changes; must neither commit nor abort. Returns what it returned (`done` is committed), or
 /// `retry` with the reason when the lock was busy or lost or the token was older: nothing was changed then. `stall` as above.
-[[nodiscard]] idempotency::OnceOutcome lock_check_update(
-    ConnectionPool& pool, idempotency::LockProvider& locks, const std::string& name, std::chrono::milliseconds wait,
-    const std::function<idempotency::EffectResult(pqxx::work&)>& effect,
-    std::chrono::milliseconds stall = std::chrono::seconds{30});
+[[nodiscard]] idempotency::OnceOutcome lock_check_update(ConnectionPool& pool, idempotency::LockProvider& locks,
+                                                         const std::string& name, std::chrono::milliseconds wait,
+                                                         const std::function<idempotency::EffectResult(pqxx::work&)>& effect,
+                                                         std::chrono::milliseconds stall = std::chrono::seconds{30});
 
 /// PostgreSQL's advisory locks, one session each: given up when the holder's connection ends. The token is counted in
 /// `hufu.fence` of the same database.

@@ -2,7 +2,6 @@
 #include <hufu/core/consumer.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -10,11 +9,13 @@
 #include <utility>
 
 #include "alarm.hpp"
+#include "consumer_reports.hpp"
 
 namespace hufu {
 namespace {
 
 using Notice = ConsumerActions::Notice;
+using Starts = std::vector<ConsumerActions::Start>;
 
 constexpr std::size_t receive_max = 512;
 constexpr std::chrono::milliseconds receive_timeout{1'000};
@@ -22,44 +23,10 @@ constexpr std::chrono::milliseconds receive_timeout{1'000};
 constexpr std::chrono::milliseconds full_pause{100};
 /// How long the attendant sleeps when nothing is due; anything earlier rings.
 constexpr std::chrono::hours idle{1};
+/// Before a failed call for parked keys or attempt rows is made again.
+constexpr std::chrono::milliseconds port_pause{1'000};
 
-struct ConsumerMetrics {
-    ConsumerMetrics(MetricsRegistry& registry, const std::string& group)
-        : handled{registry.counter("hufu_consumer_handled_total", "Messages whose handler answered done.",
-                                   {{"group", group}})},
-          absorbed{
-              registry.counter("hufu_consumer_absorbed_total", "Duplicates that a guard absorbed.", {{"group", group}})},
-          retried{registry.counter("hufu_consumer_retried_total", "Handler runs that failed and are repeated.",
-                                   {{"group", group}})},
-          dead{registry.counter("hufu_consumer_dead_total", "Messages that became dead letters.", {{"group", group}})},
-          dead_letter_failures{registry.counter("hufu_consumer_dead_letter_failures_total",
-                                                "Attempts to publish a dead letter that were not confirmed.",
-                                                {{"group", group}})},
-          overdue{registry.counter("hufu_consumer_overdue_total", "Handlers that ran longer than their time-out.",
-                                   {{"group", group}})},
-          dropped{registry.counter("hufu_consumer_dropped_total",
-                                   "Messages let go unhandled because their queue was lost or the consumer stopped.",
-                                   {{"group", group}})},
-          in_flight{registry.gauge("hufu_consumer_in_flight", "Handlers running now.", {{"group", group}})},
-          held{registry.gauge("hufu_consumer_held", "Messages in memory.", {{"group", group}})},
-          handler_seconds{registry.histogram(
-              "hufu_consumer_handler_seconds", "Time in the handler.",
-              {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
-              {{"group", group}})} {}
-
-    Counter& handled;
-    Counter& absorbed;
-    Counter& retried;
-    Counter& dead;
-    Counter& dead_letter_failures;
-    Counter& overdue;
-    Counter& dropped;
-    Gauge& in_flight;
-    Gauge& held;
-    Histogram& handler_seconds;
-};
-
-HandlerResult call(const Handler& handler, const Delivery& delivery) noexcept {
+HandlerResult call_one(const Handler& handler, const Delivery& delivery) noexcept {
     try {
         return handler(delivery);
     } catch (const std::exception& failure) {
@@ -69,12 +36,52 @@ HandlerResult call(const Handler& handler, const Delivery& delivery) noexcept {
     }
 }
 
+bool is_done(const HandlerResult& result) {
+    return result.handled == Handled::done || result.handled == Handled::already_done;
+}
+
+/// A handler of one as a handler of many: what stands behind a failure of its key is not run.
+BatchHandler one_by_one(Handler handler) {
+    return [handler = std::move(handler)](std::span<const Delivery* const> batch) {
+        std::vector<HandlerResult> results;
+        for (const Delivery* delivery : batch) {
+            const auto& message = delivery->message;
+            bool behind = false;
+            for (std::size_t i = 0; i < results.size() && !message.ordering_key.empty(); ++i) {
+                const auto& before = batch[i]->message;
+                behind = behind || (!is_done(results[i]) && before.topic == message.topic &&
+                                    before.ordering_key == message.ordering_key);
+            }
+            results.push_back(behind ? HandlerResult{Handled::retry, "behind a failure of its key"}
+                                     : call_one(handler, *delivery));
+        }
+        return results;
+    };
+}
+
+std::vector<HandlerResult> call(const BatchHandler& handler, std::span<const Delivery* const> batch) noexcept {
+    const auto all = [&](const std::string& why) {
+        return std::vector<HandlerResult>(batch.size(), HandlerResult{Handled::retry, why});
+    };
+    try {
+        auto results = handler(batch);
+        if (results.size() == batch.size()) return results;
+        return all("the batch handler gave " + std::to_string(results.size()) + " answers for " +
+                   std::to_string(batch.size()) + " messages");
+    } catch (const std::exception& failure) {
+        return all(std::string{"the handler threw: "} + failure.what());
+    } catch (...) {
+        return all("the handler threw something that is not a std::exception");
+    }
+}
+
 }  // namespace
 
 /// The shell: threads that feed the machine and obey it. Everything mutable is guarded by `mutex` unless it says otherwise.
 ///
-/// Workers run handlers. The attendant does what is due at a time and publishes dead letters (no other thread does, so that
-/// a publisher which confirms inside `publish` cannot recurse). The caller of `run` receives.
+/// Workers run handlers. The attendant does what is due at a time, publishes dead letters (no other thread does, so that a
+/// publisher which confirms inside `publish` cannot recurse) and asks `ParkedKeys` and `AttemptRows`. The caller of `run`
+/// receives; it reads parked keys before the first delivery of a queue.
 struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
     Impl(Subscription& from, Publisher& dead, ConsumerOptions wanted, const ConsumerEnvironment& around)
         : subscription{from},
@@ -82,134 +89,186 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
           options{std::move(wanted)},
           clock{around.clock},
           random{around.random},
-          log{around.log},
-          metrics{around.metrics != nullptr ? *around.metrics : own_registry, options.group},
-          machine{std::make_unique<ConsumerMachine>(options, random)},
+          parked_keys{around.parked_keys},
+          attempt_rows{around.attempt_rows},
+          facilities{
+              .parked_keys = parked_keys != nullptr, .attempt_rows = attempt_rows != nullptr, .hold_time = from.hold_time()},
+          reports{around.metrics != nullptr ? *around.metrics : own_registry, around.log, options.group},
+          machine{std::make_unique<ConsumerMachine>(options, random, facilities)},
           attendant_alarm{clock},
-          room_alarm{clock} {}
+          room_alarm{clock},
+          drain_alarm{clock} {}
 
-    /// What of the machine's actions is done after the lock is left.
+    /// What of the machine's actions is done after the lock is left. Whoever holds one is counted in `outside`.
     struct Outside {
         std::vector<DeliveryTag> acknowledge;
+        std::vector<DeliveryTag> extend;
         std::vector<Notice> notices;
     };
 
-    Outside obey(ConsumerActions actions) {
+    [[nodiscard]] Outside obey(ConsumerActions actions) {
         for (auto& start : actions.start) {
-            starts.push_back(start);
-            work.notify_one();
+            if (starts.empty() || starts.back().front().batch != start.batch) starts.emplace_back();
+            starts.back().push_back(start);
+            if (starts.back().size() == 1) work.notify_one();
         }
-        bool ring = !actions.dead_letters.empty();
-        for (auto& letter : actions.dead_letters) letters.push_back(letter);
-        if (const auto at = machine->wake_at(); at && *at < attendant_until) {
-            attendant_until = *at;
-            ring = true;
-        }
-        if (ring) attendant_alarm.ring();
+        const bool chores = !actions.dead_letters.empty() || !actions.attempts.empty() || !actions.attempts_over.empty();
+        std::move(actions.dead_letters.begin(), actions.dead_letters.end(), std::back_inserter(letters));
+        std::move(actions.attempts.begin(), actions.attempts.end(), std::back_inserter(attempts));
+        std::move(actions.attempts_over.begin(), actions.attempts_over.end(), std::back_inserter(attempts_over));
+        const auto at = machine->wake_at();
+        const bool earlier = at && *at < attendant_until;
+        if (earlier) attendant_until = *at;
+        if (chores || earlier) attendant_alarm.ring();
         if (receiver_waits && machine->room() >= room_wanted()) room_alarm.ring();
-        if (machine->finished()) drained.notify_all();
-
-        metrics.handled.add(actions.done);
-        metrics.absorbed.add(actions.absorbed);
-        metrics.in_flight.set(static_cast<std::int64_t>(machine->running()));
-        metrics.held.set(static_cast<std::int64_t>(machine->held()));
-        return {std::move(actions.acknowledge), std::move(actions.notices)};
+        reports.count(actions, *machine);
+        if (abandoned) return {{}, {}, std::move(actions.notices)};
+        ++outside;
+        return {std::move(actions.acknowledge), std::move(actions.extend), std::move(actions.notices)};
     }
 
-    void finish_outside(const Outside& outside) {
-        if (!outside.acknowledge.empty()) subscription.acknowledge(outside.acknowledge);
-        for (const auto& notice : outside.notices) report(notice);
-    }
-
-    void report(const Notice& notice) {
-        const auto line = [&](LogLevel level, std::string_view event) {
-            if (!log.enabled(level)) return;
-            log.write(level, event,
-                      {{"group", options.group},
-                       {"topic", notice.key.topic},
-                       {"key", notice.key.ordering_key},
-                       {"id", notice.id.to_string()},
-                       {"attempts", notice.attempts},
-                       {"wait_ms", notice.wait.count()},
-                       {"reason", notice.reason}});
-        };
-        switch (notice.kind) {
-            case Notice::Kind::retry:
-                metrics.retried.add();
-                line(LogLevel::warning, "handler failed, the message will be retried");
-                break;
-            case Notice::Kind::dead:
-                metrics.dead.add();
-                line(LogLevel::error, "message became a dead letter");
-                break;
-            case Notice::Kind::dead_letter_failed:
-                metrics.dead_letter_failures.add();
-                line(LogLevel::error, "dead letter was not confirmed; the message stays unacknowledged");
-                break;
-            case Notice::Kind::overdue:
-                metrics.overdue.add();
-                line(LogLevel::warning, "handler is overdue");
-                break;
-            case Notice::Kind::dropped:
-                metrics.dropped.add();
-                line(LogLevel::debug, "message let go unhandled; it will come again");
-                break;
-        }
+    /// `lock` is held before and after, not meanwhile.
+    void finish_outside(std::unique_lock<std::mutex>& lock, const Outside& todo) {
+        const bool counted = !abandoned;
+        lock.unlock();
+        if (!todo.acknowledge.empty()) subscription.acknowledge(todo.acknowledge);
+        if (!todo.extend.empty()) subscription.extend(todo.extend);
+        reports.tell(todo.notices);
+        lock.lock();
+        if (counted) --outside;
+        if (!machine->finished() && !abandoned) return;
+        drained.notify_all();
+        drain_alarm.ring();
     }
 
     /// A receiver that found no room waits for a worthwhile piece of it.
     [[nodiscard]] std::size_t room_wanted() const { return std::max<std::size_t>(1, options.held_max / 8); }
 
-    void work_until_closed(const Handler& handler) {
+    void work_until_closed(const BatchHandler& handler) {
         std::unique_lock lock{mutex};
+        std::vector<const Delivery*> batch;
         for (;;) {
             work.wait(lock, [&] { return closing || !starts.empty(); });
             if (starts.empty()) return;
-            const auto start = starts.front();
+            const Starts mine = std::move(starts.front());
             starts.pop_front();
             lock.unlock();
+            batch.clear();
+            for (const auto& start : mine) batch.push_back(start.delivery);
             const SteadyTime began = clock.steady_now();
-            HandlerResult result = call(handler, *start.delivery);
-            metrics.handler_seconds.observe(std::chrono::duration<double>(clock.steady_now() - began).count());
+            auto results = call(handler, batch);
+            reports.handler_took(clock.steady_now() - began);
             lock.lock();
-            const Outside outside = obey(machine->handled(start.job, std::move(result), clock.steady_now()));
-            lock.unlock();
-            finish_outside(outside);
-            lock.lock();
+            std::vector<ConsumerMachine::Answer> answers;
+            for (std::size_t i = 0; i < mine.size(); ++i) answers.push_back({mine[i].job, std::move(results[i])});
+            finish_outside(lock, obey(machine->handled(std::move(answers), clock.steady_now())));
         }
     }
+
+    // ---- the attendant
 
     void attend_until_closed() {
         std::unique_lock lock{mutex};
         while (!closing) {
-            const SteadyTime now = clock.steady_now();
-            const Outside outside = obey(machine->tick(now));
+            finish_outside(lock, obey(machine->tick(clock.steady_now())));
+            const bool pause = clock.steady_now() < port_at;
             const auto to_publish = std::exchange(letters, {});
+            auto to_ask = pause ? decltype(attempts){} : std::exchange(attempts, {});
+            auto to_end = pause ? decltype(attempts_over){} : std::exchange(attempts_over, {});
+            lock.unlock();
+            if (!to_ask.empty()) ask_attempts(std::move(to_ask));
+            if (!to_end.empty()) end_attempts(std::move(to_end));
+            for (const auto& letter : to_publish) publish(letter);
+            if (parked_keys != nullptr && clock.steady_now() >= parked_at) static_cast<void>(load_parked_keys());
+            lock.lock();
+            const SteadyTime now = clock.steady_now();
             attendant_until = std::min(machine->wake_at().value_or(now + idle), now + idle);
+            if (parked_keys != nullptr) attendant_until = std::min(attendant_until, parked_at);
+            if (!attempts.empty() || !attempts_over.empty())
+                attendant_until = std::min(attendant_until, std::max(now, port_at));
             const SteadyTime until = attendant_until;
             lock.unlock();
-            finish_outside(outside);
-            for (const auto& letter : to_publish) publish(letter);
             attendant_alarm.wait_until(until);
             lock.lock();
         }
     }
 
-    void publish(const ConsumerActions::DeadLetter& letter) {
-        auto outcome = std::make_shared<PublishOutcome>();
-        dead_letters.publish(
-            {letter.message, 1}, {outcome.get(), 1}, [self = shared_from_this(), outcome, job = letter.job] {
-                std::unique_lock guard{self->mutex};
-                ++self->settling;
-                const Outside outside = self->obey(self->machine->dead_letter_settled(
-                    job, outcome->status == PublishStatus::confirmed, outcome->error.text(), self->clock.steady_now()));
-                guard.unlock();
-                self->finish_outside(outside);
-                guard.lock();
-                --self->settling;
-                self->drained.notify_all();
-            });
+    void ask_attempts(std::vector<ConsumerActions::Attempt> asked) {
+        std::vector<ConsumerMachine::AttemptsSeen> seen;
+        std::vector<MessageId> ids;
+        std::optional<Error> failure;
+        const auto looks = std::partition(asked.begin(), asked.end(), [](const auto& one) { return one.again; });
+        auto next = asked.begin();
+        for (; next != looks && !failure; ++next) {
+            if (const auto started = attempt_rows->starts_again(next->id); started) {
+                seen.push_back({next->job, 0});
+            } else {
+                failure = started.error();
+                break;
+            }
+        }
+        if (!failure && next != asked.end()) {
+            for (auto one = next; one != asked.end(); ++one) ids.push_back(one->id);
+            if (const auto counts = attempt_rows->look(ids); counts) {
+                HUFU_ASSERT(counts->size() == ids.size());
+                for (const auto count : *counts) seen.push_back({next++->job, count});
+            } else {
+                failure = counts.error();
+            }
+        }
+        if (failure) reports.port_failed("attempt rows", *failure);
+        std::unique_lock lock{mutex};
+        if (failure) port_at = clock.steady_now() + port_pause;
+        attempts.insert(attempts.begin(), next, asked.end());
+        finish_outside(lock, obey(machine->attempts_seen(seen, clock.steady_now())));
     }
+
+    void end_attempts(std::vector<MessageId> ids) {
+        const auto ended = attempt_rows->over(ids);
+        if (ended) return;
+        reports.port_failed("attempt rows", ended.error());
+        const std::lock_guard lock{mutex};
+        port_at = clock.steady_now() + port_pause;
+        // Rows that stay are of messages that were dealt with; so it is no loss when there are too many to remember.
+        if (attempts_over.size() + ids.size() <= options.held_max)
+            attempts_over.insert(attempts_over.begin(), ids.begin(), ids.end());
+    }
+
+    void publish(const ConsumerActions::DeadLetter& letter) {
+        if (letter.park) {
+            const std::lock_guard one_at_a_time{parking};
+            if (const auto parked = parked_keys->park(*letter.park); !parked) {
+                reports.port_failed("parked keys", parked.error());
+                return settled(letter.job, false, "its key could not be parked: " + parked.error().text());
+            }
+        }
+        auto outcome = std::make_shared<PublishOutcome>();
+        dead_letters.publish({letter.message, 1}, {outcome.get(), 1},
+                             [self = shared_from_this(), outcome, job = letter.job] {
+                                 self->settled(job, outcome->status == PublishStatus::confirmed, outcome->error.text());
+                             });
+    }
+
+    void settled(ConsumerJob job, bool confirmed, const std::string& why) {
+        std::unique_lock lock{mutex};
+        finish_outside(lock, obey(machine->dead_letter_settled(job, confirmed, why, clock.steady_now())));
+    }
+
+    /// No key is parked between the reading and the taking, so that none is forgotten.
+    Result<void> load_parked_keys() {
+        const std::lock_guard one_at_a_time{parking};
+        auto keys = parked_keys->load();
+        const std::lock_guard lock{mutex};
+        parked_at = clock.steady_now() + (keys ? options.parked_keys_every : port_pause);
+        if (!keys) {
+            reports.port_failed("parked keys", keys.error());
+            return keys.error();
+        }
+        machine->parked_loaded(std::move(*keys));
+        return {};
+    }
+
+    // ---- the receiver
 
     Result<void> receive_until(const std::stop_token& stop) {
         while (!stop.stop_requested()) {
@@ -220,18 +279,28 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
                 if (!answer) return answer.error();
                 received = std::move(*answer);
             }
+            if (!know_parked_keys(received, stop)) break;
             const auto lost = subscription.lost_queues();
             if (lost.empty() && received.empty()) continue;
             std::unique_lock lock{mutex};
             const SteadyTime now = clock.steady_now();
-            Outside first;
-            if (!lost.empty()) first = obey(machine->lose(lost, now));
-            const Outside second = obey(machine->deliver(std::move(received), now));
-            lock.unlock();
-            finish_outside(first);
-            finish_outside(second);
+            if (!lost.empty()) finish_outside(lock, obey(machine->lose(lost, now)));
+            finish_outside(lock, obey(machine->deliver(std::move(received), std::max(now, clock.steady_now()))));
         }
         return {};
+    }
+
+    /// Nothing of a queue is handled before the keys that were parked are known. False: stopped meanwhile.
+    bool know_parked_keys(std::span<const Delivery> received, const std::stop_token& stop) {
+        for (;;) {
+            {
+                const std::lock_guard lock{mutex};
+                if (!machine->wants_parked_keys(received)) return true;
+            }
+            if (load_parked_keys()) return true;
+            room_alarm.wait_until(clock.steady_now() + port_pause);
+            if (stop.stop_requested()) return false;
+        }
     }
 
     /// The room there is; waits a little when there is none.
@@ -249,49 +318,95 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
         return machine->room();
     }
 
-    Result<void> run(const Handler& handler, std::stop_token stop) {
-        if (!handler) {
-            return Error{ErrorCode::invalid_argument, Disposition::reject, "Consumer::run was given an empty handler"};
-        }
-        std::vector<std::jthread> threads;  // joined by drain, also when starting one of them throws
-        const struct Drain {
-            Impl& self;
-            std::vector<std::jthread>& threads;
-            ~Drain() { self.drain(threads); }
-        } drain_at_end{*this, threads};
+    // ---- the whole run
+
+    Result<void> run(BatchHandler wanted, std::stop_token stop) {
+        const auto handler = std::make_shared<const BatchHandler>(std::move(wanted));
         {
             const std::lock_guard lock{mutex};
+            if (abandoned) {
+                return Error{ErrorCode::busy, Disposition::fatal,
+                             "consumer of group \"" + options.group + "\": handlers of its last run have not ended yet"};
+            }
             HUFU_ASSERT(!in_use);
             in_use = true;
             closing = false;
-            attendant_until = clock.steady_now() + idle;
+            attendant_until = parked_at = clock.steady_now() + (parked_keys != nullptr ? options.parked_keys_every : idle);
             ConsumerOptions again = options;
-            again.dead_keys.assign(machine->dead_keys().begin(), machine->dead_keys().end());
-            machine = std::make_unique<ConsumerMachine>(std::move(again), random);
+            const auto dead = machine->dead_keys();
+            again.dead_keys.assign(dead.begin(), dead.end());
+            machine = std::make_unique<ConsumerMachine>(std::move(again), random, facilities);
         }
-        threads.reserve(options.running_max + 1);
-        threads.emplace_back([this] { attend_until_closed(); });
-        for (std::size_t count = 0; count < options.running_max; ++count) {
-            threads.emplace_back([this, &handler] { work_until_closed(handler); });
+        Result<void> ended;
+        Result<void> drained_in_time;
+        {
+            // Drains also when starting a thread throws.
+            const struct Drain {
+                Impl& self;
+                Result<void>& outcome;
+                ~Drain() { outcome = self.drain(); }
+            } drain_at_end{*this, drained_in_time};
+            attendant = std::jthread{[this] { attend_until_closed(); }};
+            for (std::size_t count = 0; count < options.running_max; ++count) {
+                workers.emplace_back([self = shared_from_this(), handler] { self->work_until_closed(*handler); });
+            }
+            const std::stop_callback wake_receiver{stop, [this] { room_alarm.ring(); }};
+            ended = receive_until(stop);
         }
-        const std::stop_callback wake_receiver{stop, [this] { room_alarm.ring(); }};
-        return receive_until(stop);
+        return ended ? drained_in_time : ended;
     }
 
-    void drain(std::vector<std::jthread>& threads) {
+    /// False after `drain_max`.
+    bool wait_until_drained(std::unique_lock<std::mutex>& lock) {
+        const auto quiet = [&] { return machine->finished() && outside == 0; };
+        if (options.drain_max.count() == 0) {
+            drained.wait(lock, quiet);
+            return true;
+        }
+        const SteadyTime until = clock.steady_now() + options.drain_max;
+        while (!quiet() && clock.steady_now() < until) {
+            lock.unlock();
+            drain_alarm.wait_until(until);
+            lock.lock();
+        }
+        return quiet();
+    }
+
+    Result<void> drain() {
         std::unique_lock lock{mutex};
-        const Outside outside = obey(machine->stop(clock.steady_now()));
-        lock.unlock();
-        finish_outside(outside);
-        lock.lock();
-        drained.wait(lock, [&] { return machine->finished() && settling == 0; });
+        finish_outside(lock, obey(machine->stop(clock.steady_now())));
+        const bool in_time = wait_until_drained(lock);
+        const auto left = machine->running();
+        if (!in_time) {
+            abandoned = true;
+            starts.clear();
+            drained.wait(lock, [&] { return outside == 0; });  // those that talk to the subscription: it is only lent to us
+        }
         closing = true;
         work.notify_all();
         attendant_alarm.ring();
         lock.unlock();
-        threads.clear();  // joins: acknowledgements of the last handlers are handed over
+        if (attendant.joinable()) attendant.join();
+        if (!in_time) {
+            return Error{ErrorCode::timeout, Disposition::fatal,
+                         "consumer of group \"" + options.group + "\": " + std::to_string(left) + " handlers still ran " +
+                             std::to_string(options.drain_max.count()) + " ms after the stop; their messages come again"};
+        }
+        workers.clear();  // joins
         lock.lock();
+        end_rows(lock);
         in_use = false;
+        return {};
+    }
+
+    /// Rows of messages that were let go unstarted, or answered last.
+    void end_rows(std::unique_lock<std::mutex>& lock) {
+        const auto left = std::exchange(attempts_over, {});
+        attempts.clear();
+        if (left.empty()) return;
+        lock.unlock();
+        if (const auto ended = attempt_rows->over(left); !ended) reports.port_failed("attempt rows", ended.error());
+        lock.lock();
     }
 
     Subscription& subscription;
@@ -299,24 +414,36 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
     const ConsumerOptions options;
     Clock& clock;
     Random& random;
-    Log& log;
+    ParkedKeys* const parked_keys;
+    AttemptRows* const attempt_rows;
+    const ConsumerFacilities facilities;
     MetricsRegistry own_registry;
-    ConsumerMetrics metrics;
+    ConsumerReports reports;
 
+    std::mutex parking;  // before `mutex`; held while parked keys are read and taken, or written
     std::mutex mutex;
     std::condition_variable work;     // starts grew, or closing
     std::condition_variable drained;  // the machine may have finished
     std::unique_ptr<ConsumerMachine> machine;
-    std::deque<ConsumerActions::Start> starts;
+    std::deque<Starts> starts;                         // one handler call each
     std::vector<ConsumerActions::DeadLetter> letters;  // for the attendant to publish
+    std::vector<ConsumerActions::Attempt> attempts;    // for the attendant to ask about
+    std::vector<MessageId> attempts_over;              // for the attendant to tell
     SteadyTime attendant_until{};                      // the attendant sleeps no longer than this
-    std::size_t settling = 0;                          // publisher callbacks that have work to do
+    SteadyTime parked_at{};                            // the next reading of parked keys
+    SteadyTime port_at{};                              // not before: the next call for attempt rows
+    std::size_t outside = 0;                           // threads that hand something over
     bool receiver_waits = false;
     bool closing = false;
     bool in_use = false;
+    bool abandoned = false;  // handlers were left behind by a drain
 
     Alarm attendant_alarm;  // guards itself
     Alarm room_alarm;       // guards itself
+    Alarm drain_alarm;      // guards itself
+
+    std::jthread attendant;             // of the caller of `run`
+    std::vector<std::jthread> workers;  // of the caller of `run`, and of the consumer's destructor
 };
 
 Consumer::Consumer(Subscription& subscription, Publisher& dead_letters, ConsumerOptions options,
@@ -325,18 +452,44 @@ Consumer::Consumer(Subscription& subscription, Publisher& dead_letters, Consumer
     impl_ = std::make_shared<Impl>(subscription, dead_letters, std::move(options), environment);
 }
 
-Consumer::~Consumer() = default;
+Consumer::~Consumer() { impl_->workers.clear(); }
 
-Result<void> Consumer::run(Handler handler, std::stop_token stop) { return impl_->run(handler, std::move(stop)); }
+Result<void> Consumer::run(Handler handler, std::stop_token stop) {
+    if (!handler) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject, "Consumer::run was given an empty handler"};
+    }
+    return impl_->run(one_by_one(std::move(handler)), std::move(stop));
+}
 
-bool Consumer::reopen(const ConsumerKey& key) {
+Result<void> Consumer::run(BatchHandler handler, std::stop_token stop) {
+    if (!handler) {
+        return Error{ErrorCode::invalid_argument, Disposition::reject, "Consumer::run was given an empty handler"};
+    }
+    return impl_->run(std::move(handler), std::move(stop));
+}
+
+Result<bool> Consumer::reopen(const ConsumerKey& key) {
+    const std::lock_guard one_at_a_time{impl_->parking};
+    bool parked = false;
+    if (impl_->parked_keys != nullptr) {
+        const auto reopened = impl_->parked_keys->reopen(key);
+        if (!reopened) return reopened.error();
+        parked = *reopened;
+    }
     const std::lock_guard lock{impl_->mutex};
-    return impl_->machine->reopen(key);
+    return impl_->machine->reopen(key) || parked;
 }
 
 std::vector<ConsumerKey> Consumer::dead_keys() const {
     const std::lock_guard lock{impl_->mutex};
-    return {impl_->machine->dead_keys().begin(), impl_->machine->dead_keys().end()};
+    const auto keys = impl_->machine->dead_keys();
+    return {keys.begin(), keys.end()};
+}
+
+ConsumerState Consumer::state() const {
+    const std::lock_guard lock{impl_->mutex};
+    const auto& machine = *impl_->machine;
+    return {machine.running(), machine.held(), machine.in_outage(), machine.adaptive_rate()};
 }
 
 }  // namespace hufu

@@ -1,110 +1,32 @@
+// The events of the consumer machine, and how messages come and go. What starts: consumer_start.cpp; what failed:
+// consumer_failures.cpp.
 #include <hufu/core/assert.hpp>
 #include <hufu/core/consumer_machine.hpp>
+#include <hufu/core/mutant.hpp>
 
 #include <algorithm>
 #include <utility>
 
+#include "consumer_jobs.hpp"
+
 namespace hufu {
-namespace {
-
-constexpr std::string_view behind_dead_letter = "behind a dead letter of its key";
-constexpr std::string_view queue_lost = "its queue belongs to another member";
-constexpr std::string_view stopped = "the consumer stops";
-constexpr std::size_t reason_max = 1024;
-
-/// A reason travels as a header: no control characters, not long, never empty.
-std::string as_header(std::string_view reason) {
-    std::string text{reason.substr(0, reason_max)};
-    // A character of several bytes must not be cut in two.
-    if (reason.size() > reason_max) {
-        while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0) == 0x80) text.pop_back();
-        if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xc0) text.pop_back();
-    }
-    for (char& character : text) {
-        if (static_cast<unsigned char>(character) < 0x20) character = ' ';
-    }
-    return text.empty() ? std::string{"no reason given"} : text;
-}
-
-}  // namespace
-
-struct ConsumerMachine::Job {
-    enum class State : std::uint8_t {
-        waiting,  // behind another message of its key
-        ready,    // will start when a thread and a token are free
-        running,
-        backing_off,  // failed, waits for its next attempt
-        publishing,   // its dead letter is on its way
-        dying,        // its dead letter failed and waits for its next attempt
-    };
-
-    ConsumerJob id = 0;
-    Delivery delivery = {};
-    Lane* lane = nullptr;
-    State state = State::waiting;
-    bool lost = false;
-    std::uint32_t attempts = 0;
-    std::uint32_t publish_failures = 0;
-    std::optional<Wakes::iterator> wake = {};
-    std::string reason = {};
-    Message dead_letter = {};
-
-    [[nodiscard]] bool busy() const noexcept { return state == State::running || state == State::publishing; }
-    [[nodiscard]] std::uint32_t attempts_in_all() const noexcept { return delivery.broker_attempts + attempts; }
-    [[nodiscard]] ConsumerActions::Notice notice(ConsumerActions::Notice::Kind kind, std::string why) const {
-        return {.kind = kind,
-                .id = delivery.message.id,
-                .key = {delivery.message.topic, delivery.message.ordering_key},
-                .attempts = attempts_in_all(),
-                .reason = std::move(why)};
-    }
-};
-
-/// The held messages of one key, in delivery order. Only the first is ever ready, running, backing off or dying.
-struct ConsumerMachine::Lane {
-    ConsumerKey key;
-    std::deque<Job*> jobs = {};
-};
-
-using Notice = ConsumerActions::Notice;
 
 std::size_t ConsumerMachine::KeyHash::operator()(const ConsumerKey& key) const noexcept {
     const std::hash<std::string> hash;
     return hash(key.topic) * 31 + hash(key.ordering_key);
 }
 
-std::string dead_letter_topic(std::string_view group) { return "%DLQ%" + std::string{group}; }
-
-Result<void> validate(const ConsumerOptions& options) {
-    const auto refuse = [](std::string text) {
-        return Error{ErrorCode::invalid_argument, Disposition::reject, std::move(text)};
-    };
-    if (options.group.empty()) return refuse("ConsumerOptions::group is empty: name the consumer group");
-    if (const auto valid = validate(Message{.topic = dead_letter_topic(options.group)}); !valid) {
-        return refuse("ConsumerOptions::group \"" + options.group +
-                      "\" makes no dead-letter topic: " + valid.error().text());
-    }
-    if (options.running_max == 0) return refuse("ConsumerOptions::running_max is 0: at least one handler must run");
-    if (options.held_max < options.running_max) {
-        return refuse("ConsumerOptions::held_max is " + std::to_string(options.held_max) + ", below running_max (" +
-                      std::to_string(options.running_max) + "): threads would stay idle");
-    }
-    if (!(options.rate_per_second >= 0.0)) {
-        return refuse("ConsumerOptions::rate_per_second is " + std::to_string(options.rate_per_second) +
-                      ": 0 (no limit) or more");
-    }
-    if (options.rate_burst == 0) return refuse("ConsumerOptions::rate_burst is 0: at least 1");
-    if (options.handler_timeout.count() < 0) return refuse("ConsumerOptions::handler_timeout is negative: 0 (none) or more");
-    return {};
-}
-
-ConsumerMachine::ConsumerMachine(ConsumerOptions options, Random& random)
+ConsumerMachine::ConsumerMachine(ConsumerOptions options, Random& random, ConsumerFacilities facilities)
     : options_{std::move(options)},
+      facilities_{facilities},
       dead_letter_topic_{hufu::dead_letter_topic(options_.group)},
       random_{random},
       rate_{options_.rate_per_second, options_.rate_burst},
-      dead_keys_{options_.dead_keys.begin(), options_.dead_keys.end()} {
+      adaptive_{options_.adaptive_rate},
+      adaptive_bucket_{adaptive_rate(), 1},
+      outage_{options_.outage, random} {
     HUFU_ASSERT(validate(options_).has_value());
+    for (const auto& key : options_.dead_keys) dead_keys_.emplace(key, ParkedKey{key, {}, {}});
 }
 
 ConsumerMachine::~ConsumerMachine() = default;
@@ -113,6 +35,10 @@ ConsumerMachine::Job& ConsumerMachine::find(ConsumerJob job) {
     const auto found = jobs_.find(job);
     HUFU_ASSERT(found != jobs_.end());
     return *found->second;
+}
+
+double ConsumerMachine::adaptive_rate() const noexcept {
+    return options_.adaptive_rate.enabled() ? adaptive_.per_second() : 0;
 }
 
 // ---- events
@@ -128,24 +54,85 @@ ConsumerActions ConsumerMachine::deliver(std::vector<Delivery> deliveries, Stead
         note_session(delivery, actions);
         accept(std::move(delivery), actions);
     }
+    if (facilities_.hold_time && !extend_at_ && !jobs_.empty()) extend_at_ = now + *facilities_.hold_time / 3;
     start_ready(now, actions);
     return actions;
 }
 
-ConsumerActions ConsumerMachine::handled(ConsumerJob id, HandlerResult result, SteadyTime now) {
+bool ConsumerMachine::wants_parked_keys(std::span<const Delivery> deliveries) const {
+    if (!facilities_.parked_keys || mutant_active("poison_forgotten_on_rebalance")) return false;
+    return std::any_of(deliveries.begin(), deliveries.end(), [this](const Delivery& delivery) {
+        const auto known = sessions_.find(delivery.tag.queue);
+        return known == sessions_.end() || known->second.number != delivery.tag.session;
+    });
+}
+
+void ConsumerMachine::parked_loaded(std::vector<ParkedKey> keys) {
+    std::map<ConsumerKey, ParkedKey> loaded;
+    for (auto& key : keys) {
+        auto name = key.key;
+        loaded.emplace(std::move(name), std::move(key));
+    }
+    // A key of ours whose first dead letter is on its way is being parked: what was read may be from before that.
+    for (auto& [name, parked] : dead_keys_) {
+        const auto lane = lanes_.find(name);
+        const bool on_its_way = lane != lanes_.end() && !lane->second->jobs.empty() && lane->second->jobs.front()->parks;
+        if (on_its_way) loaded.emplace(name, std::move(parked));
+    }
+    dead_keys_ = std::move(loaded);
+}
+
+ConsumerActions ConsumerMachine::handled(ConsumerJob job, HandlerResult result, SteadyTime now) {
+    std::vector<Answer> answers;
+    answers.push_back({job, std::move(result)});
+    return handled(std::move(answers), now);
+}
+
+ConsumerActions ConsumerMachine::handled(std::vector<Answer> answers, SteadyTime now) {
     ConsumerActions actions;
-    Job& job = find(id);
-    HUFU_ASSERT(job.state == Job::State::running);
+    HUFU_ASSERT(!answers.empty());
+    const auto batch = batches_.find(answers.front().job);
+    HUFU_ASSERT(batch != batches_.end() && batch->second == answers.size());
+    batches_.erase(batch);
     --running_;
-    cancel_wake(job);
-    if (result.handled == Handled::done || result.handled == Handled::already_done) {
-        ++(result.handled == Handled::done ? actions.done : actions.absorbed);
-        if (!job.lost) actions.acknowledge.push_back(job.delivery.tag);
-        finish(job, actions);
-    } else {
-        const bool for_good = result.handled == Handled::reject;
-        if (result.reason.empty()) result.reason = for_good ? "the handler rejected it" : "the handler asked for a retry";
-        fail(job, std::move(result.reason), for_good, now, actions);
+    learn(answers, now, actions);
+    if (alone_ == answers.front().job) alone_.reset();
+    for (auto& answer : answers) settle(find(answer.job), std::move(answer.result), now, actions);
+    start_ready(now, actions);
+    return actions;
+}
+
+ConsumerActions ConsumerMachine::attempts_seen(std::span<const AttemptsSeen> seen, SteadyTime now) {
+    ConsumerActions actions;
+    for (const auto& one : seen) {
+        const auto found = jobs_.find(one.job);
+        if (found == jobs_.end()) continue;  // its queue was lost meanwhile
+        Job& job = *found->second;
+        HUFU_ASSERT(job.state == Job::State::asking);
+        job.has_row = true;
+        if (alone_ == job.id) {
+            job.state = Job::State::ready;
+            batches_.emplace(job.id, 1);
+            ++running_;
+            start(job, job.id, actions);
+            job.started_at = now;
+            if (options_.handler_timeout.count() > 0) wake(job, now + options_.handler_timeout);
+            continue;
+        }
+        if (one.unanswered >= options_.kills_max) {
+            kill(job,
+                 "its handler was started " + std::to_string(one.unanswered) +
+                     " times and never answered: the process ended each time",
+                 actions);
+            continue;
+        }
+        job.alone = one.unanswered > 0;
+        if (job.alone) {
+            actions.notices.push_back(
+                job.notice(Notice::Kind::alone,
+                           "its handler was started " + std::to_string(one.unanswered) + " times without an answer"));
+        }
+        make_ready(job);
     }
     start_ready(now, actions);
     return actions;
@@ -159,6 +146,7 @@ ConsumerActions ConsumerMachine::dead_letter_settled(ConsumerJob id, bool confir
     if (confirmed) {
         actions.notices.push_back(job.notice(Notice::Kind::dead, job.reason));
         if (!job.lost) actions.acknowledge.push_back(job.delivery.tag);
+        end_attempt(job, actions);
         finish(job, actions);
     } else {
         ++job.publish_failures;
@@ -184,7 +172,7 @@ ConsumerActions ConsumerMachine::dead_letter_settled(ConsumerJob id, bool confir
 ConsumerActions ConsumerMachine::lose(std::span<const std::uint64_t> queues, SteadyTime now) {
     ConsumerActions actions;
     for (const auto queue : queues) {
-        if (const auto known = sessions_.find(queue); known != sessions_.end()) lost_sessions_[queue] = known->second;
+        if (const auto known = sessions_.find(queue); known != sessions_.end()) lost_sessions_[queue] = known->second.number;
         take_away(queue, actions);
     }
     start_ready(now, actions);
@@ -197,10 +185,7 @@ ConsumerActions ConsumerMachine::tick(SteadyTime now) {
         Job& job = find(wakes_.begin()->second);
         cancel_wake(job);
         switch (job.state) {
-            case Job::State::backing_off:
-                job.state = Job::State::ready;
-                ready_.push_back(job.id);
-                break;
+            case Job::State::backing_off: make_ready(job); break;
             case Job::State::dying: publish(job, actions); break;
             case Job::State::running:
                 actions.notices.push_back(
@@ -208,10 +193,12 @@ ConsumerActions ConsumerMachine::tick(SteadyTime now) {
                                "its handler runs longer than " + std::to_string(options_.handler_timeout.count()) + " ms"));
                 break;
             case Job::State::waiting:
+            case Job::State::asking:
             case Job::State::ready:
             case Job::State::publishing: HUFU_ASSERT(false && "only jobs that wait for a time have a wake-up");
         }
     }
+    extend_held(now, actions);
     start_ready(now, actions);
     return actions;
 }
@@ -231,17 +218,39 @@ ConsumerActions ConsumerMachine::stop(SteadyTime now) {
 
 bool ConsumerMachine::reopen(const ConsumerKey& key) { return dead_keys_.erase(key) != 0; }
 
+std::set<ConsumerKey> ConsumerMachine::dead_keys() const {
+    std::set<ConsumerKey> keys;
+    for (const auto& [key, parked] : dead_keys_) keys.insert(key);
+    return keys;
+}
+
 std::size_t ConsumerMachine::room() const noexcept {
-    return stopping_ || jobs_.size() >= options_.held_max ? 0 : options_.held_max - jobs_.size();
+    if (stopping_ || jobs_.size() >= options_.held_max) return 0;
+    const std::size_t room = options_.held_max - jobs_.size();
+    if (!outage_.on()) return room;
+    // A few that nobody has tried yet, so that a probe does not depend on the messages that happen to be here.
+    const auto fresh = static_cast<std::size_t>(std::count_if(jobs_.begin(), jobs_.end(), [](const auto& held) {
+        const Job& job = *held.second;
+        return !job.tried && !job.alone && (job.state == Job::State::ready || job.state == Job::State::asking);
+    }));
+    return fresh >= options_.running_max ? 0 : std::min(room, options_.running_max - fresh);
 }
 
 std::optional<SteadyTime> ConsumerMachine::wake_at() const noexcept {
     std::optional<SteadyTime> at;
-    if (!wakes_.empty()) at = wakes_.begin()->first;
-    if (!ready_.empty() && running_ < options_.running_max) {
-        const auto token_at = rate_.ready_at(last_now_);
-        at = at ? std::min(*at, token_at) : token_at;
+    const auto earliest = [&at](std::optional<SteadyTime> other) {
+        if (other) at = at ? std::min(*at, *other) : *other;
+    };
+    if (!wakes_.empty()) earliest(wakes_.begin()->first);
+    earliest(extend_at_);
+    if (ready_.empty() || running_ >= options_.running_max || alone_) return at;
+    if (outage_.on()) {
+        if (best_probe() != nullptr) earliest(outage_.probe_at());
+        return at;
     }
+    const auto next = jobs_.find(ready_.front());
+    const bool must_wait = next != jobs_.end() && next->second->alone && running_ > 0;
+    if (!must_wait) earliest(token_at(last_now_));
     return at;
 }
 
@@ -255,10 +264,11 @@ bool ConsumerMachine::belongs_to_another(const Delivery& delivery) const {
 }
 
 void ConsumerMachine::note_session(const Delivery& delivery, ConsumerActions& actions) {
-    const auto [known, first] = sessions_.try_emplace(delivery.tag.queue, delivery.tag.session);
-    if (first || known->second == delivery.tag.session) return;
+    const Session fresh{delivery.tag.session, options_.held_max};
+    const auto [known, first] = sessions_.try_emplace(delivery.tag.queue, fresh);
+    if (first || known->second.number == delivery.tag.session) return;
     // Lost and assigned again before `lose` was told: what is held of the old session comes again in the new one.
-    known->second = delivery.tag.session;
+    known->second = fresh;
     take_away(delivery.tag.queue, actions);
 }
 
@@ -279,6 +289,8 @@ void ConsumerMachine::drop_all(std::vector<Job*> doomed, std::string_view reason
     for (Job* job : doomed) {
         actions.notices.push_back(job->notice(Notice::Kind::dropped, std::string{reason}));
         cancel_wake(*job);
+        end_attempt(*job, actions);
+        if (alone_ == job->id) alone_.reset();
         if (job->lane != nullptr) {
             std::erase(job->lane->jobs, job);
             lanes.insert(job->lane->key);
@@ -296,6 +308,12 @@ void ConsumerMachine::accept(Delivery delivery, ConsumerActions& actions) {
     job.id = ++last_job_;
     job.delivery = std::move(delivery);
     jobs_.emplace(job.id, std::move(made));
+    // May it have been started by a process that is gone? The first ones of a session: a process holds no more than
+    // `held_max`, and those it had acknowledged come again as duplicates, which begin the count anew.
+    if (auto& session = sessions_.at(job.delivery.tag.queue); facilities_.attempt_rows && session.doubtful > 0) {
+        --session.doubtful;
+        job.doubtful = true;
+    }
 
     const Message& message = job.delivery.message;
     if (options_.order == ConsumerOptions::Order::per_key && !message.ordering_key.empty()) {
@@ -309,83 +327,37 @@ void ConsumerMachine::accept(Delivery delivery, ConsumerActions& actions) {
     activate(job, actions);
 }
 
+bool ConsumerMachine::is_dead(const Job& job) const {
+    return job.lane != nullptr && options_.successors == ConsumerOptions::Successors::dead_letter &&
+           dead_keys_.contains(job.lane->key);
+}
+
 void ConsumerMachine::activate(Job& job, ConsumerActions& actions) {
-    if (job.lane != nullptr && options_.successors == ConsumerOptions::Successors::dead_letter &&
-        dead_keys_.contains(job.lane->key)) {
-        kill(job, std::string{behind_dead_letter}, actions);
+    if (is_dead(job)) {
+        // The process that parked the key may have died before the letter was out: then it comes again, as itself.
+        const auto& parked = dead_keys_.at(job.lane->key);
+        const bool itself = parked.first == job.delivery.message.id && !parked.first.is_nil();
+        kill(job, itself ? parked.reason : std::string{behind_dead_letter}, actions);
         return;
     }
+    if (job.doubtful && !job.asked) {
+        job.state = Job::State::asking;
+        job.asked = true;
+        actions.attempts.push_back({job.id, job.delivery.message.id, false});
+        return;
+    }
+    make_ready(job);
+}
+
+void ConsumerMachine::make_ready(Job& job) {
     job.state = Job::State::ready;
     ready_.push_back(job.id);
 }
 
-void ConsumerMachine::start_ready(SteadyTime now, ConsumerActions& actions) {
-    last_now_ = now;
-    while (!stopping_ && !ready_.empty() && running_ < options_.running_max) {
-        const auto found = jobs_.find(ready_.front());
-        if (found == jobs_.end()) {
-            ready_.pop_front();
-            continue;
-        }
-        if (!rate_.take(now)) return;
-        ready_.pop_front();
-        Job& job = *found->second;
-        HUFU_ASSERT(job.state == Job::State::ready);
-        job.state = Job::State::running;
-        ++job.attempts;
-        ++running_;
-        if (options_.handler_timeout.count() > 0) wake(job, now + options_.handler_timeout);
-        actions.start.push_back({.job = job.id, .delivery = &job.delivery, .attempt = job.attempts_in_all()});
-    }
-}
-
-void ConsumerMachine::fail(Job& job, std::string reason, bool for_good, SteadyTime now, ConsumerActions& actions) {
-    job.state = Job::State::backing_off;
-    if (job.lost) {
-        drop_all({&job}, queue_lost, actions);
-        return;
-    }
-    const auto wait = for_good ? std::nullopt : options_.retry.wait_after(job.attempts_in_all(), random_);
-    if (!wait) {
-        kill(job, std::move(reason), actions);
-        return;
-    }
-    if (stopping_) {
-        drop_all({&job}, std::string{stopped} + "; its handler failed: " + reason, actions);
-        return;
-    }
-    wake(job, now + *wait);
-    auto notice = job.notice(Notice::Kind::retry, std::move(reason));
-    notice.wait = *wait;
-    actions.notices.push_back(std::move(notice));
-}
-
-void ConsumerMachine::kill(Job& job, std::string reason, ConsumerActions& actions) {
-    if (job.lane != nullptr && options_.successors == ConsumerOptions::Successors::dead_letter)
-        dead_keys_.insert(job.lane->key);
-    const Message& original = job.delivery.message;
-    job.reason = as_header(reason);
-    job.dead_letter = original;
-    job.dead_letter.topic = dead_letter_topic_;
-    job.dead_letter.deliver_at.reset();
-    job.dead_letter.headers.set(header::dead_reason, job.reason);
-    job.dead_letter.headers.set(header::dead_topic, original.topic);
-    job.dead_letter.headers.set(header::attempts, std::to_string(job.attempts_in_all()));
-    publish(job, actions);
-}
-
-void ConsumerMachine::publish(Job& job, ConsumerActions& actions) {
-    job.state = Job::State::publishing;
-    ++publishing_;
-    actions.dead_letters.push_back({.job = job.id, .message = &job.dead_letter});
-}
-
 void ConsumerMachine::finish(Job& job, ConsumerActions& actions) {
     Lane* lane = job.lane;
-    if (lane != nullptr) {
-        HUFU_ASSERT(lane->jobs.front() == &job);
-        lane->jobs.pop_front();
-    }
+    // Not always the first: in a batch of runs the handler may have done what is behind a failure.
+    if (lane != nullptr) std::erase(lane->jobs, &job);
     jobs_.erase(job.id);
     if (lane != nullptr) advance(*lane, actions);
 }
@@ -407,6 +379,14 @@ void ConsumerMachine::wake(Job& job, SteadyTime at) {
 void ConsumerMachine::cancel_wake(Job& job) {
     if (job.wake) wakes_.erase(*job.wake);
     job.wake.reset();
+}
+
+void ConsumerMachine::extend_held(SteadyTime now, ConsumerActions& actions) {
+    if (!extend_at_ || now < *extend_at_) return;
+    for (const auto& [id, job] : jobs_) {
+        if (!job->lost) actions.extend.push_back(job->delivery.tag);
+    }
+    extend_at_ = jobs_.empty() ? std::nullopt : std::optional{now + *facilities_.hold_time / 3};
 }
 
 }  // namespace hufu

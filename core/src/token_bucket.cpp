@@ -5,8 +5,11 @@
 
 namespace hufu {
 
-TokenBucket::TokenBucket(double per_second, std::uint64_t burst) noexcept {
+TokenBucket::TokenBucket(double per_second, std::uint64_t burst) noexcept { change(per_second, burst); }
+
+void TokenBucket::change(double per_second, std::uint64_t burst) noexcept {
     HUFU_ASSERT(per_second >= 0.0 && burst >= 1);
+    interval_ = tolerance_ = {};
     if (per_second == 0.0) return;
     interval_ = std::chrono::nanoseconds{std::max<std::int64_t>(1, static_cast<std::int64_t>(1e9 / per_second))};
     tolerance_ = interval_ * static_cast<std::int64_t>(burst - 1);

@@ -274,7 +274,7 @@ TEST(ConsumerConstruction, RefusesOptionsThatMakeNoSense) {
         EXPECT_THAT(refused.error().text(), HasSubstr("group is empty"));
     }
     Consumer consumer{subscription, publisher, {.group = "stock"}};
-    EXPECT_EQ(consumer.run({}, {}).error().code(), ErrorCode::invalid_argument);
+    EXPECT_EQ(consumer.run(Handler{}, {}).error().code(), ErrorCode::invalid_argument);
 }
 
 }  // namespace

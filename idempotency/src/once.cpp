@@ -1,7 +1,5 @@
 #include <hufu/idempotency/once.hpp>
 
-#include <algorithm>
-#include <charconv>
 #include <string_view>
 
 #include <hufu/core/assert.hpp>
@@ -42,19 +40,6 @@ std::span<const OnceAction> plan() {
 std::string microseconds_text(SystemTime time) { return std::to_string(time.time_since_epoch().count()); }
 
 }  // namespace
-
-SystemTime first_stored_at(const Delivery& delivery) {
-    SystemTime earliest = delivery.stored_at;
-    if (const auto text = delivery.message.headers.get(header::committed_at)) {
-        std::int64_t us = 0;
-        const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), us);
-        if (problem == std::errc{} && end == text->data() + text->size() && us > 0) {
-            const SystemTime committed{std::chrono::microseconds{us}};
-            earliest = earliest == SystemTime{} ? committed : std::min(earliest, committed);
-        }
-    }
-    return earliest;
-}
 
 OnceMachine::OnceMachine(GuardKey key, SystemTime first_stored_at)
     : key_{std::move(key)}, first_stored_at_{first_stored_at}, plan_{plan()} {}

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -16,62 +15,27 @@
 #include <unordered_map>
 #include <vector>
 
+#include <hufu/core/adaptive_rate.hpp>
 #include <hufu/core/clock.hpp>
+#include <hufu/core/consumer_options.hpp>
+#include <hufu/core/consumer_ports.hpp>
 #include <hufu/core/handler.hpp>
+#include <hufu/core/outage_detector.hpp>
 #include <hufu/core/random.hpp>
-#include <hufu/core/retry.hpp>
 #include <hufu/core/subscription.hpp>
 #include <hufu/core/token_bucket.hpp>
 
 namespace hufu {
 
-/// The topic dead letters of `group` go to: "%DLQ%" + group.
-[[nodiscard]] std::string dead_letter_topic(std::string_view group);
-
-/// The unit of order: messages of one topic with the same, non-empty ordering key.
-struct ConsumerKey {
-    std::string topic;
-    std::string ordering_key;
-    friend auto operator<=>(const ConsumerKey&, const ConsumerKey&) = default;
-};
-
-/// How a group's members work. Every member should have the same.
-struct ConsumerOptions {
-    /// Names the dead-letter topic and the metrics; the subscription's group.
-    std::string group = {};
-
-    /// per_key: messages of a `ConsumerKey` are handled one after another, in delivery order; those without a key, and
-    /// different keys, at the same time. concurrent: all at the same time, keys or not.
-    enum class Order : std::uint8_t { per_key, concurrent } order = Order::per_key;
-
-    /// What happens to the messages of a key behind a dead letter (per_key only): dead-lettered too, with the reason
-    /// "behind a dead letter of its key", until the key is reopened, so that no effect overtakes the missing one; or
-    /// handled as if nothing were missing. The memory of dead keys is this process's: hand the list to the next one in
-    /// `dead_keys`.
-    enum class Successors : std::uint8_t { dead_letter, let_through } successors = Successors::dead_letter;
-    std::vector<ConsumerKey> dead_keys = {};
-
-    std::size_t running_max = 8;  ///< handlers at the same time, each on a thread of its own
-    /// Messages in memory: waiting, running, backing off, dying. When full, nothing is received until one is dealt with,
-    /// so it must be well above the number of messages a failing key may collect during its ladder.
-    std::size_t held_max = 4096;
-
-    RetrySchedule retry = RetrySchedule::default_ladder();
-    /// Between attempts to publish a dead letter, which end only when it is confirmed (an exhausted schedule keeps its last wait).
-    RetrySchedule dead_letter_retry = RetrySchedule::capped(std::chrono::milliseconds{200}, std::chrono::seconds{30});
-
-    /// A handler that runs longer is reported (log, metric); it is not interrupted, and its answer counts. 0: never.
-    std::chrono::milliseconds handler_timeout{60'000};
-
-    double rate_per_second = 0;  ///< handler starts (retries too), token bucket; 0: no limit
-    std::uint64_t rate_burst = 1;
-};
-
-/// Refuses options that make no sense (no group, zero threads, held_max below running_max); names option, value and rule.
-[[nodiscard]] Result<void> validate(const ConsumerOptions& options);
-
 /// Names one held message between machine and shell.
 using ConsumerJob = std::uint64_t;
+
+/// What the machine may ask its shell for.
+struct ConsumerFacilities {
+    bool parked_keys = false;                                 ///< there are `ParkedKeys`
+    bool attempt_rows = false;                                ///< there are `AttemptRows`
+    std::optional<std::chrono::milliseconds> hold_time = {};  ///< the subscription's
+};
 
 /// What the shell must do. Pointers stay valid until the job's outcome was reported to the machine.
 struct ConsumerActions {
@@ -79,10 +43,18 @@ struct ConsumerActions {
         ConsumerJob job = 0;
         const Delivery* delivery = nullptr;
         std::uint32_t attempt = 1;  ///< 1 for the first run; with those the broker counted
+        ConsumerJob batch = 0;      ///< the first job of the same handler call; successive entries
     };
     struct DeadLetter {
         ConsumerJob job = 0;
-        const Message* message = nullptr;  ///< to publish; has the original id and key
+        const Message* message = nullptr;    ///< to publish; has the original id and key
+        std::optional<ParkedKey> park = {};  ///< to park before that, in `ParkedKeys`
+    };
+    /// To ask `AttemptRows` about; `attempts_seen` takes the answer.
+    struct Attempt {
+        ConsumerJob job = 0;
+        MessageId id = {};
+        bool again = false;  ///< `starts_again` instead of `look`: it has a row, and is to be started now
     };
     /// For logs and metrics: trouble with a message, and what was decided.
     struct Notice {
@@ -92,36 +64,61 @@ struct ConsumerActions {
             dead_letter_failed,  ///< the dead letter was not confirmed; it is tried again
             overdue,             ///< its handler runs longer than `handler_timeout`
             dropped,             ///< not dealt with here: its queue was lost or the consumer stops
+            outage_began,        ///< nearly everything fails; this message was the last one that was counted
+            outage_goes_on,      ///< the probe failed
+            outage_ended,        ///< the probe was answered
+            alone,               ///< its handler was started before and never answered: it will run alone
         } kind = Kind::retry;
         MessageId id = {};
         ConsumerKey key = {};
         std::uint32_t attempts = 0;  ///< handler runs so far, with those the broker counted
         std::string reason = {};
-        std::chrono::milliseconds wait{0};  ///< before the next attempt, of retry and dead_letter_failed
+        std::chrono::milliseconds wait{0};  ///< before the next attempt, dead letter or probe
     };
 
     std::vector<Start> start;
     std::vector<DeliveryTag> acknowledge;
+    std::vector<DeliveryTag> extend;
     std::vector<DeadLetter> dead_letters;
+    std::vector<Attempt> attempts;
+    std::vector<MessageId> attempts_over;
     std::vector<Notice> notices;
-    std::uint64_t done = 0;      ///< handlers that answered `done`
-    std::uint64_t absorbed = 0;  ///< handlers that answered `already_done`
+    std::uint64_t done = 0;      ///< messages that were answered `done`
+    std::uint64_t absorbed = 0;  ///< messages that were answered `already_done`
+    std::uint64_t excused = 0;   ///< failures that do not count as attempts, because of an outage
 };
 
 /// State machine of the consumer runner; owns no thread, socket or clock. Not thread-safe: the shell serialises calls.
 /// Each event takes the steady time, which must not go back. Borrows `random`.
 class ConsumerMachine {
 public:
-    ConsumerMachine(ConsumerOptions options, Random& random);
+    ConsumerMachine(ConsumerOptions options, Random& random, ConsumerFacilities facilities = {});
     ~ConsumerMachine();
     ConsumerMachine(const ConsumerMachine&) = delete;
     ConsumerMachine& operator=(const ConsumerMachine&) = delete;
 
-    /// Takes received deliveries; call `lose` first with what the subscription lost meanwhile.
+    /// Takes received deliveries; call `lose` first with what the subscription lost meanwhile, and `parked_loaded` when
+    /// `wants_parked_keys` says so.
     [[nodiscard]] ConsumerActions deliver(std::vector<Delivery> deliveries, SteadyTime now);
-    /// The handler of `job` returned.
+    /// Some of these are of a queue whose parked keys are not known yet.
+    [[nodiscard]] bool wants_parked_keys(std::span<const Delivery> deliveries) const;
+    /// All parked keys of the group, as just read.
+    void parked_loaded(std::vector<ParkedKey> keys);
+    /// The handler call of `job`, alone in its batch, returned.
     [[nodiscard]] ConsumerActions handled(ConsumerJob job, HandlerResult result, SteadyTime now);
-    /// What became of the dead letter of `job`. Anything but confirmed is tried again.
+    struct Answer {
+        ConsumerJob job = 0;
+        HandlerResult result = {};
+    };
+    /// A handler call returned: one answer for each job of its batch, in order.
+    [[nodiscard]] ConsumerActions handled(std::vector<Answer> answers, SteadyTime now);
+    /// What `AttemptRows` said of these: how often each was started without an answer (0 for `again`).
+    struct AttemptsSeen {
+        ConsumerJob job = 0;
+        std::uint32_t unanswered = 0;
+    };
+    [[nodiscard]] ConsumerActions attempts_seen(std::span<const AttemptsSeen> seen, SteadyTime now);
+    /// What became of the dead letter of `job` (and of parking its key). Anything but confirmed is tried again.
     [[nodiscard]] ConsumerActions dead_letter_settled(ConsumerJob job, bool confirmed, std::string_view why, SteadyTime now);
     /// Another member has these queues: what has not started is dropped, what runs is no longer acknowledged.
     [[nodiscard]] ConsumerActions lose(std::span<const std::uint64_t> queues, SteadyTime now);
@@ -138,9 +135,13 @@ public:
     [[nodiscard]] std::optional<SteadyTime> wake_at() const noexcept;
     /// After `stop`: nothing runs and no dead letter is on its way.
     [[nodiscard]] bool finished() const noexcept;
-    [[nodiscard]] std::size_t running() const noexcept { return running_; }
+    [[nodiscard]] std::size_t running() const noexcept { return running_; }  ///< handler calls
     [[nodiscard]] std::size_t held() const noexcept { return jobs_.size(); }
-    [[nodiscard]] const std::set<ConsumerKey>& dead_keys() const noexcept { return dead_keys_; }
+    [[nodiscard]] std::set<ConsumerKey> dead_keys() const;
+    [[nodiscard]] std::size_t dead_key_count() const noexcept { return dead_keys_.size(); }
+    [[nodiscard]] bool in_outage() const noexcept { return outage_.on(); }
+    /// The adaptive rate now; 0: there is none.
+    [[nodiscard]] double adaptive_rate() const noexcept;
 
 private:
     struct Job;
@@ -149,38 +150,73 @@ private:
         std::size_t operator()(const ConsumerKey& key) const noexcept;
     };
     using Wakes = std::multimap<SteadyTime, ConsumerJob>;
+    struct Session {
+        std::uint64_t number = 0;
+        std::size_t doubtful = 0;  // so many of its next messages may have been started by another process
+    };
 
+    // queues that come and go
     [[nodiscard]] bool belongs_to_another(const Delivery& delivery) const;
     void note_session(const Delivery& delivery, ConsumerActions& actions);
-    void accept(Delivery delivery, ConsumerActions& actions);
-    void activate(Job& job, ConsumerActions& actions);
-    void start_ready(SteadyTime now, ConsumerActions& actions);
-    void fail(Job& job, std::string reason, bool for_good, SteadyTime now, ConsumerActions& actions);
-    void kill(Job& job, std::string reason, ConsumerActions& actions);
-    void publish(Job& job, ConsumerActions& actions);
-    void wake(Job& job, SteadyTime at);
-    void cancel_wake(Job& job);
     void take_away(std::uint64_t queue, ConsumerActions& actions);
     void drop_all(std::vector<Job*> doomed, std::string_view reason, ConsumerActions& actions);
+
+    // one message's way
+    void accept(Delivery delivery, ConsumerActions& actions);
+    void activate(Job& job, ConsumerActions& actions);
+    void make_ready(Job& job);
     void finish(Job& job, ConsumerActions& actions);
     void advance(Lane& lane, ConsumerActions& actions);
     [[nodiscard]] Job& find(ConsumerJob job);
+    [[nodiscard]] bool is_dead(const Job& job) const;
+    void wake(Job& job, SteadyTime at);
+    void cancel_wake(Job& job);
+    void extend_held(SteadyTime now, ConsumerActions& actions);
+
+    // what starts (consumer_start.cpp)
+    void start_ready(SteadyTime now, ConsumerActions& actions);
+    void start_normally(SteadyTime now, ConsumerActions& actions);
+    void start_probe(SteadyTime now, ConsumerActions& actions);
+    void start_batch(Job& first, std::size_t most, SteadyTime now, ConsumerActions& actions);
+    void start(Job& job, ConsumerJob batch, ConsumerActions& actions);
+    [[nodiscard]] Job* first_ready();
+    [[nodiscard]] Job* best_probe() const;
+    [[nodiscard]] bool take_token(SteadyTime now);
+    [[nodiscard]] SteadyTime token_at(SteadyTime now) const noexcept;
+
+    // what failed (consumer_failures.cpp)
+    void settle(Job& job, HandlerResult result, SteadyTime now, ConsumerActions& actions);
+    void learn(const std::vector<Answer>& answers, SteadyTime now, ConsumerActions& actions);
+    void begin_outage(const Job& last, ConsumerActions& actions);
+    void end_attempt(Job& job, ConsumerActions& actions);
+    void fail(Job& job, std::string reason, bool for_good, SteadyTime now, ConsumerActions& actions);
+    void put_back(Job& job, ConsumerActions& actions);
+    void kill(Job& job, std::string reason, ConsumerActions& actions);
+    void publish(Job& job, ConsumerActions& actions);
 
     const ConsumerOptions options_;
+    const ConsumerFacilities facilities_;
     const std::string dead_letter_topic_;
     Random& random_;
     TokenBucket rate_;
+    AdaptiveRate adaptive_;
+    TokenBucket adaptive_bucket_;
+    OutageDetector outage_;
+    std::optional<ConsumerJob> probe_;  // the job whose handler tells whether the outage is over
+    std::optional<ConsumerJob> alone_;  // nothing else may run beside it
+    std::optional<SteadyTime> extend_at_;
     bool stopping_ = false;
     SteadyTime last_now_{};
     ConsumerJob last_job_ = 0;
     std::size_t running_ = 0;
     std::size_t publishing_ = 0;
     std::unordered_map<ConsumerJob, std::unique_ptr<Job>> jobs_;
+    std::unordered_map<ConsumerJob, std::size_t> batches_;                   // first job -> how many
     std::unordered_map<ConsumerKey, std::unique_ptr<Lane>, KeyHash> lanes_;  // keys with held messages
     std::deque<ConsumerJob> ready_;                                          // may name jobs that are gone
     Wakes wakes_;  // next attempts, next attempts to publish a dead letter, time-outs
-    std::set<ConsumerKey> dead_keys_;
-    std::unordered_map<std::uint64_t, std::uint64_t> sessions_;       // queue -> latest session seen
+    std::map<ConsumerKey, ParkedKey> dead_keys_;
+    std::unordered_map<std::uint64_t, Session> sessions_;             // queue -> latest session seen
     std::unordered_map<std::uint64_t, std::uint64_t> lost_sessions_;  // queue -> session that was lost
 };
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <hufu/core/subscription.hpp>
 
@@ -26,5 +28,9 @@ struct HandlerResult {
 };
 
 using Handler = std::function<HandlerResult(const Delivery&)>;
+
+/// Called with 1 to `ConsumerOptions::batch_max` messages; gives one answer for each, in the same order. An exception, or another
+/// number of answers, counts as `retry` for all of them.
+using BatchHandler = std::function<std::vector<HandlerResult>(std::span<const Delivery* const>)>;
 
 }  // namespace hufu

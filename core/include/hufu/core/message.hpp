@@ -39,6 +39,9 @@ inline constexpr std::string_view dead_reason = "hufu-dead-reason";       ///< w
 inline constexpr std::string_view dead_topic = "hufu-dead-topic";         ///< topic it was consumed from
 inline constexpr std::string_view attempts = "hufu-attempts";             ///< handler runs before it died
 inline constexpr std::string_view committed_at = "hufu-committed-at-us";  ///< append time, microseconds since 1970 UTC
+/// When the message was first stored by any broker or buffer, microseconds since 1970 UTC. Whoever stores a message anew
+/// (dead letter, buffer, redrive, replay) sets it unless it is there, so that a guard knows the message's whole age.
+inline constexpr std::string_view first_stored_at = "hufu-first-stored-at-us";
 }  // namespace header
 
 /// A message. A plain value: copy, move, fill with designated initialisers.

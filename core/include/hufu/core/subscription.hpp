@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -29,6 +30,13 @@ struct Delivery {
     std::uint32_t broker_attempts = 0;  ///< earlier deliveries the broker counted (0 where it does not count)
 };
 
+/// The earliest time at which the message is known to have been stored anywhere: by the broker (this copy), by a broker or
+/// buffer before it (`hufu-first-stored-at-us`), in an outbox (`hufu-committed-at-us`). The epoch when nothing is known.
+[[nodiscard]] SystemTime first_stored_at(const Delivery& delivery);
+/// Sets the header `hufu-first-stored-at-us` of a copy that is about to be stored anew, unless it says an earlier time already.
+/// `stored_at`: when the copy at hand was stored; the epoch: not known.
+void keep_first_stored_at(Message& message, SystemTime stored_at);
+
 /// What a user wants to receive.
 struct SubscriptionOptions {
     std::string group = {};
@@ -52,6 +60,13 @@ public:
 
     /// These were dealt with. Tags of a lost queue are ignored.
     virtual void acknowledge(std::span<const DeliveryTag> tags) = 0;
+
+    /// How long a delivery stays ours unless it is acknowledged or extended; nothing (the usual case): as long as we are a
+    /// member of the group, which the adapter sees to by itself however long a handler takes.
+    [[nodiscard]] virtual std::optional<std::chrono::milliseconds> hold_time() const { return std::nullopt; }
+    /// These are still waited for: their hold time begins anew. Called well before it ends; tags of a lost queue are ignored.
+    /// Only where there is a hold time.
+    virtual void extend(std::span<const DeliveryTag> tags) { static_cast<void>(tags); }
 
     /// Queue numbers that were taken away by a rebalance since the last call; what was received of them and not yet
     /// handled should not be started any more (another member has it).

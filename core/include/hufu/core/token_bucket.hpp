@@ -19,6 +19,8 @@ public:
     [[nodiscard]] bool take(SteadyTime now) noexcept;
     /// When the next `take` will succeed: `now` or later.
     [[nodiscard]] SteadyTime ready_at(SteadyTime now) const noexcept;
+    /// Another rate from now on. What was taken stays taken.
+    void change(double per_second, std::uint64_t burst) noexcept;
     [[nodiscard]] bool unlimited() const noexcept { return interval_.count() == 0; }
 
 private:

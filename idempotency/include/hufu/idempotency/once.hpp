@@ -45,10 +45,8 @@ enum class OnceAction : std::uint8_t {
     finished,
 };
 
-/// The earliest time at which this message is known to have been stored anywhere: the broker's own time of this copy,
-/// or the time of its append to an outbox (header `hufu-committed-at-us`), which rides through retry, redrive and
-/// replay. The epoch when neither is known.
-[[nodiscard]] SystemTime first_stored_at(const Delivery& delivery);
+/// How old the message is for a guard: core's word, see there.
+using hufu::first_stored_at;
 
 /// The steps of one guarded delivery: begin, insert the guard row, run the effect, keep its result, commit.
 ///

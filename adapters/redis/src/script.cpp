@@ -4,9 +4,9 @@ namespace hufu::redis {
 namespace {
 
 Command command(std::string_view verb, std::string_view script, std::string_view key,
-                std::initializer_list<std::string_view> arguments) {
+                std::span<const std::string_view> arguments) {
     std::vector<std::string_view> words{verb, script, "1", key};
-    words.insert(words.end(), arguments);
+    words.insert(words.end(), arguments.begin(), arguments.end());
     return Command{std::span<const std::string_view>{words}};
 }
 
@@ -25,12 +25,20 @@ Result<std::string> Script::digest(Client& client) {
 }
 
 Result<Command> Script::by_digest(Client& client, std::string_view key, std::initializer_list<std::string_view> arguments) {
+    return by_digest(client, key, std::span{arguments.begin(), arguments.size()});
+}
+
+Command Script::whole(std::string_view key, std::initializer_list<std::string_view> arguments) const {
+    return whole(key, std::span{arguments.begin(), arguments.size()});
+}
+
+Result<Command> Script::by_digest(Client& client, std::string_view key, std::span<const std::string_view> arguments) {
     const auto known = digest(client);
     if (!known) return known.error();
     return command("EVALSHA", *known, key, arguments);
 }
 
-Command Script::whole(std::string_view key, std::initializer_list<std::string_view> arguments) const {
+Command Script::whole(std::string_view key, std::span<const std::string_view> arguments) const {
     return command("EVAL", source_, key, arguments);
 }
 

@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,10 @@ public:
 
     /// The command by digest, for one key. Asks the server for the digest where that has not happened.
     Result<Command> by_digest(Client& client, std::string_view key, std::initializer_list<std::string_view> arguments);
+    Result<Command> by_digest(Client& client, std::string_view key, std::span<const std::string_view> arguments);
     /// The whole script as a command: the answer to NOSCRIPT.
     [[nodiscard]] Command whole(std::string_view key, std::initializer_list<std::string_view> arguments) const;
+    [[nodiscard]] Command whole(std::string_view key, std::span<const std::string_view> arguments) const;
     Result<Reply> run(Client& client, std::string_view key, std::initializer_list<std::string_view> arguments);
 
     [[nodiscard]] static bool forgotten(const Error& error) noexcept;

@@ -1,0 +1,194 @@
+#include "stream_scripts.hpp"
+
+namespace hufu::redis {
+namespace {
+
+constexpr auto names = R"(
+local b = KEYS[1]
+local entries, parked, keys, barred = b..':entries', b..':parked', b..':keys', b..':barred'
+)";
+
+// Where something is missing: the keys and bytes of what is there, counted anew.
+constexpr auto recount = R"(
+local function recount()
+  redis.call('DEL', keys)
+  local bytes = 0
+  for _, stream in ipairs({entries, parked}) do
+    local from = '-'
+    while true do
+      local page = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
+      for _, entry in ipairs(page) do
+        if entry[2][2] ~= '' then redis.call('HINCRBY', keys, entry[2][2], 1) end
+        if stream == entries then bytes = bytes + #entry[2][4] end
+      end
+      if #page < 1000 then break end
+      from = '('..page[#page][1]
+    end
+  end
+  redis.call('SET', b..':bytes', bytes)
+  if redis.call('EXISTS', keys) == 0 then redis.call('DEL', b..':epoch') end
+end
+)";
+
+// A key of another type must be met before anything is written.
+constexpr auto spill_body = R"(
+redis.call('XLEN', entries)
+local barrier = redis.call('HLEN', keys)
+local limit, all = tonumber(ARGV[1]), 0
+for i = 3, #ARGV, 2 do all = all + #ARGV[i] end
+local held = tonumber(redis.call('GET', b..':bytes') or 0)
+if limit > 0 and held + all > limit then return {'full', held} end
+local counts, flags, bytes, added = {}, {}, 0, 0
+for i = 2, #ARGV, 2 do
+  local field = string.sub(ARGV[i], 2)
+  local take = true
+  if string.sub(ARGV[i], 1, 1) == '1' and not counts[field] then
+    take = barrier > 0 and field ~= '' and redis.call('HEXISTS', keys, field) == 1
+  end
+  if take then
+    redis.call('XADD', entries, '*', 'k', field, 'm', ARGV[i + 1])
+    if field ~= '' then counts[field] = (counts[field] or 0) + 1 end
+    bytes, added = bytes + #ARGV[i + 1], added + 1
+    flags[#flags + 1] = '1'
+  else
+    flags[#flags + 1] = '0'
+  end
+end
+local total = tonumber(redis.call('GET', b..':spilled') or 0)
+if added > 0 then
+  total = redis.call('INCRBY', b..':spilled', added)
+  redis.call('INCRBY', b..':bytes', bytes)
+  if next(counts) then redis.call('SET', b..':epoch', total) end
+  for field, count in pairs(counts) do redis.call('HINCRBY', keys, field, count) end
+end
+return {table.concat(flags), total}
+)";
+
+constexpr auto acquire_body = R"(
+local owner = redis.call('GET', b..':owner')
+if owner and owner ~= ARGV[2] then return false end
+local token = ARGV[1]..':'..redis.call('INCR', b..':fence')
+redis.call('SET', b..':owner', token, 'PX', ARGV[3])
+redis.pcall('XGROUP', 'CREATE', entries, 'replay', '0', 'MKSTREAM')
+local answer = redis.call('HKEYS', barred)
+table.insert(answer, 1, token)
+return answer
+)";
+
+constexpr auto read_body = R"(
+if redis.call('GET', b..':owner') ~= ARGV[1] then return false end
+redis.call('PEXPIRE', b..':owner', ARGV[2])
+if ARGV[5] == '' then
+  local fresh = redis.call('XREADGROUP', 'GROUP', 'replay', ARGV[4], 'COUNT', ARGV[3], 'STREAMS', entries, '>')
+  return {'', fresh and fresh[1][2] or {}, {}}
+end
+local claimed = redis.call('XAUTOCLAIM', entries, 'replay', ARGV[4], 0, ARGV[5], 'COUNT', ARGV[3])
+local counts = {}
+local found = claimed[2]
+if #found > 0 then
+  local pending = redis.call('XPENDING', entries, 'replay', found[1][1], found[#found][1], #found)
+  for i, one in ipairs(pending) do counts[i] = {one[1], one[4]} end
+end
+return {claimed[1] == '0-0' and '' or claimed[1], found, counts}
+)";
+
+constexpr auto trim_body = R"(
+if redis.call('GET', b..':owner') ~= ARGV[1] then return -1 end
+redis.call('PEXPIRE', b..':owner', ARGV[2])
+local n = tonumber(ARGV[4])
+local ids = {}
+for i = 1, n do ids[i] = ARGV[4 + i] end
+redis.call('XACK', entries, 'replay', unpack(ids))
+local gone = redis.call('XDEL', entries, unpack(ids))
+if gone == 0 then return 0 end
+redis.call('INCRBY', b..':trimmed', gone)
+if gone < n then
+  recount()
+  return gone
+end
+redis.call('DECRBY', b..':bytes', ARGV[3])
+for i = 5 + n, #ARGV, 2 do
+  if redis.call('HINCRBY', keys, ARGV[i], -ARGV[i + 1]) <= 0 then redis.call('HDEL', keys, ARGV[i]) end
+end
+if redis.call('EXISTS', keys) == 0 then redis.call('DEL', b..':epoch') end
+return gone
+)";
+
+constexpr auto park_body = R"(
+if redis.call('GET', b..':owner') ~= ARGV[1] then return -1 end
+local count = 0
+for i = 3, #ARGV do
+  local entry = redis.call('XRANGE', entries, ARGV[i], ARGV[i])[1]
+  if entry then
+    local field, packed = entry[2][2], entry[2][4]
+    redis.call('XADD', parked, '*', 'k', field, 'm', packed, 'r', ARGV[2])
+    redis.call('XDEL', entries, ARGV[i])
+    redis.call('DECRBY', b..':bytes', #packed)
+    if field ~= '' then redis.call('HINCRBY', barred, field, 1) end
+    count = count + 1
+  end
+  redis.call('XACK', entries, 'replay', ARGV[i])
+end
+return count
+)";
+
+constexpr auto unpark_body = R"(
+local back, from = 0, '-'
+while true do
+  local page = redis.call('XRANGE', parked, from, '+', 'COUNT', 1000)
+  for _, entry in ipairs(page) do
+    local field, packed = entry[2][2], entry[2][4]
+    local waits = field ~= '' and redis.call('HGET', keys, field) ~= redis.call('HGET', barred, field)
+    if not waits then
+      redis.call('XADD', entries, '*', 'k', field, 'm', packed)
+      redis.call('XDEL', parked, entry[1])
+      redis.call('INCRBY', b..':bytes', #packed)
+      back = back + 1
+    end
+  end
+  if #page < 1000 then break end
+  from = '('..page[#page][1]
+end
+local left = {}
+for _, entry in ipairs(redis.call('XRANGE', parked, '-', '+')) do
+  if entry[2][2] ~= '' then left[entry[2][2]] = (left[entry[2][2]] or 0) + 1 end
+end
+redis.call('DEL', barred)
+for field, count in pairs(left) do redis.call('HSET', barred, field, count) end
+-- Whoever reads has the bars in memory: it must take the shard anew.
+redis.call('DEL', b..':owner')
+return back
+)";
+
+constexpr auto account_body = R"(
+local waiting, aside = redis.call('XLEN', entries), redis.call('XLEN', parked)
+local spilled = tonumber(redis.call('GET', b..':spilled') or 0)
+local trimmed = tonumber(redis.call('GET', b..':trimmed') or 0)
+local missing = spilled - trimmed - waiting - aside
+if missing ~= 0 and ARGV[1] == 'mend' then
+  recount()
+  redis.call('INCRBY', b..':trimmed', missing)
+end
+local age, first = -1, redis.call('XRANGE', entries, '-', '+', 'COUNT', 1)[1]
+if first then
+  local time = redis.call('TIME')
+  age = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(first[1], '^%d+')))
+end
+return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spilled, missing}
+)";
+
+}  // namespace
+
+std::string StreamScripts::spill() { return std::string{names} + spill_body; }
+std::string StreamScripts::acquire() { return std::string{names} + acquire_body; }
+std::string StreamScripts::read() { return std::string{names} + read_body; }
+std::string StreamScripts::trim() { return std::string{names} + recount + trim_body; }
+std::string StreamScripts::park() { return std::string{names} + park_body; }
+std::string StreamScripts::unpark() { return std::string{names} + unpark_body; }
+std::string StreamScripts::release() {
+    return std::string{names} +
+           "if redis.call('GET', b..':owner') == ARGV[1] then redis.call('DEL', b..':owner') end return 1";
+}
+std::string StreamScripts::account() { return std::string{names} + recount + account_body; }
+
+}  // namespace hufu::redis

@@ -1,0 +1,34 @@
+// What the server does in one step for a stream buffer.
+#pragma once
+
+#include <string>
+
+namespace hufu::redis {
+
+/// Every script takes one key, the shard's base name, and works on `base:…` alone:
+/// entries, parked (streams; fields k = key field, m = packed message, and in parked r = reason), keys (hash: key field -> its
+/// entries and parked ones), barred (hash: key field -> parked ones), epoch, bytes, spilled, trimmed, owner, fence.
+/// spilled = trimmed + entries + parked, else the server has forgotten something.
+struct StreamScripts {
+    /// bytes_max, then pairs ("1" + field: only behind entries of the field, "0" + field: always; packed).
+    /// Answers [a '1' or '0' for each, spilled] or [full, bytes].
+    static std::string spill();
+    /// name, token so far, lease in ms. Answers [token, barred fields…], or nil while another reader's lease runs.
+    static std::string acquire();
+    /// token, lease in ms, count, reader, cursor ("": what is new). Answers [next cursor, entries, [id, deliveries]…], or nil
+    /// when the shard is another reader's.
+    static std::string read();
+    /// token, lease in ms, bytes, number of ids, ids, pairs (field, entries of it). Answers how many went, -1 when fenced.
+    static std::string trim();
+    /// token, reason, ids. Answers how many were parked, -1 when fenced.
+    static std::string park();
+    /// Answers how many went back.
+    static std::string unpark();
+    /// token.
+    static std::string release();
+    /// Answers [entries, bytes, parked, age of the oldest in ms or -1, spilled, entries missing]; with "mend" as argument it also
+    /// makes keys, bytes and trimmed true where something is missing.
+    static std::string account();
+};
+
+}  // namespace hufu::redis

@@ -1,0 +1,169 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "stream_fixture.hpp"
+
+namespace hufu::redis {
+namespace {
+
+using degradation::SpillOutcome;
+using degradation::SpillWhen;
+using test_support::RedisServer;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using Status = SpillOutcome::Status;
+
+void fill(StreamBuffer& buffer, int keys, int each) {
+    std::vector<Message> messages;
+    for (int i = 0; i < each; ++i) {
+        for (int key = 0; key < keys; ++key) messages.push_back(message_of("k" + std::to_string(key), std::to_string(i)));
+    }
+    for (const auto& outcome : spill(buffer, messages)) ASSERT_EQ(outcome.status, Status::spilled);
+}
+
+TEST(StreamReader, ReadsEachEntryOnceUntilItsShardsAreGivenUp) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client};
+    fill(buffer, 3, 2);
+    const auto reader = buffer.reader("r");
+    EXPECT_EQ(drain(*reader).size(), 6U);
+    EXPECT_THAT(reader->read(10, std::chrono::milliseconds{0}).value(), IsEmpty());
+    ASSERT_TRUE(reader->release());
+    const auto again = drain(*reader);
+    EXPECT_EQ(again.size(), 6U);
+    EXPECT_EQ(again.front().deliveries, 1U);
+}
+
+TEST(StreamReader, ADeadReadersEntriesComeFirstAndItsOwnTrimsCountNoMore) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1, .reader_lease = std::chrono::milliseconds{100}}};
+    fill(buffer, 1, 2);
+    const auto dead = buffer.reader("dead");
+    const auto held = drain(*dead);
+    ASSERT_THAT(bodies(held, "k0"), ElementsAre("0", "1"));
+    EXPECT_EQ(spill_one(buffer, message_of("k0", "2")).status, Status::spilled);
+    const auto next = buffer.reader("next");
+    std::vector<degradation::Entry> taken;
+    while (taken.size() < 3) {
+        for (auto& entry : next->read(1, std::chrono::milliseconds{10}).value()) taken.push_back(std::move(entry));
+    }
+    EXPECT_THAT(bodies(taken, "k0"), ElementsAre("0", "1", "2"));
+    EXPECT_EQ(taken[0].deliveries, 1U);
+    EXPECT_EQ(taken[2].deliveries, 0U);
+    EXPECT_EQ(dead->trim(ids_of(held)).value(), 0U);
+    EXPECT_EQ(buffer.size().value().entries, 3U);
+    EXPECT_EQ(next->trim(ids_of(taken)).value(), 3U);
+    EXPECT_EQ(next->trim(ids_of(taken)).value(), 0U) << "trimmed already";
+}
+
+TEST(StreamReader, TwoReadersShareNoEntry) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 8}};
+    fill(buffer, 40, 3);
+    const auto one = buffer.reader("one");
+    const auto two = buffer.reader("two");
+    const auto first = drain(*one);
+    EXPECT_EQ(first.size(), 120U) << "the first takes every shard";
+    EXPECT_THAT(two->read(100, std::chrono::milliseconds{20}).value(), IsEmpty());
+    ASSERT_TRUE(one->release());
+    EXPECT_EQ(drain(*two).size(), 120U);
+}
+
+TEST(StreamReader, WhatIsParkedBarsItsKeyForThoseBehindAndForLaterReaders) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    fill(buffer, 2, 2);
+    auto reader = buffer.reader("r");
+    const auto first = reader->read(1, std::chrono::seconds{3}).value();
+    ASSERT_EQ(first.size(), 1U);
+    ASSERT_TRUE(reader->park(ids_of(first), "the topic is forbidden"));
+    EXPECT_THAT(bodies(drain(*reader), "k0"), IsEmpty());
+    ASSERT_TRUE(reader->release());
+    EXPECT_EQ(spill_one(buffer, message_of("k0", "2"), SpillWhen::if_key_is_buffered).status, Status::spilled);
+    reader = buffer.reader("later");
+    const auto others = drain(*reader);
+    EXPECT_THAT(bodies(others, "k0"), IsEmpty());
+    EXPECT_THAT(bodies(others, "k1"), ElementsAre("0", "1"));
+    EXPECT_EQ(reader->trim(ids_of(others)).value(), 2U);
+    EXPECT_GT(epoch_of(buffer).value(), 0U) << "the key stays barred";
+
+    const auto parked = buffer.parked(10).value();
+    ASSERT_EQ(parked.size(), 3U);
+    EXPECT_EQ(parked[0].message.body, "0");
+    EXPECT_EQ(parked[0].reason, "the topic is forbidden");
+    EXPECT_EQ(parked[1].reason, "behind a parked message of its key");
+    EXPECT_EQ(buffer.size().value().parked, 3U);
+
+    EXPECT_EQ(buffer.unpark().value(), 3U);
+    const auto back = drain(*reader);
+    EXPECT_THAT(bodies(back, "k0"), ElementsAre("0", "1", "2"));
+    EXPECT_EQ(reader->trim(ids_of(back)).value(), 3U);
+    EXPECT_EQ(epoch_of(buffer).value(), 0U);
+    EXPECT_EQ(buffer.size().value().bytes, 0U);
+}
+
+TEST(StreamReader, AParkedKeyIsNotPutBackWhileNewerEntriesOfItWaitUnread) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    fill(buffer, 1, 1);
+    const auto reader = buffer.reader("r");
+    ASSERT_TRUE(reader->park(ids_of(drain(*reader)), "no"));
+    EXPECT_EQ(spill_one(buffer, message_of("k0", "1")).status, Status::spilled);
+    EXPECT_EQ(buffer.unpark().value(), 0U) << "it would be overtaken by what waits";
+    EXPECT_THAT(drain(*reader), IsEmpty()) << "parked behind it";
+    EXPECT_EQ(buffer.unpark().value(), 2U);
+    EXPECT_THAT(bodies(drain(*reader), "k0"), ElementsAre("0", "1"));
+}
+
+TEST(StreamReader, ParksWhatCannotBeRead) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    server.command({"XADD", "hufu:buffer:{default:0}:entries", "*", "k", "", "m", "foreign"});
+    const auto reader = buffer.reader("r");
+    EXPECT_THAT(reader->read(10, std::chrono::milliseconds{50}).value(), IsEmpty());
+    ASSERT_EQ(buffer.parked(10).value().size(), 1U);
+    EXPECT_THAT(buffer.parked(10).value()[0].reason, testing::HasSubstr("is not known here"));
+}
+
+TEST(StreamReader, GoesOnAfterTheServerForgotEverything) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 2}};
+    fill(buffer, 4, 1);
+    const auto reader = buffer.reader("r");
+    EXPECT_EQ(drain(*reader).size(), 4U);
+    server.flush();
+    fill(buffer, 4, 1);
+    std::vector<degradation::Entry> entries;
+    for (int tries = 0; entries.size() < 4 && tries < 100; ++tries) {
+        if (auto page = reader->read(10, std::chrono::milliseconds{20})) {
+            for (auto& entry : *page) entries.push_back(std::move(entry));
+        }
+    }
+    EXPECT_EQ(entries.size(), 4U);
+    EXPECT_EQ(reader->trim(ids_of(entries)).value(), 4U);
+}
+
+TEST(StreamReader, ALostAnswerToATrimMayBeRepeated) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    fill(buffer, 2, 2);
+    const auto reader = buffer.reader("r");
+    const auto entries = drain(*reader);
+    // As if the first trim had removed two and its answer were lost.
+    server.command({"XDEL", "hufu:buffer:{default:0}:entries", entries[0].id.position, entries[1].id.position});
+    server.command({"INCRBY", "hufu:buffer:{default:0}:trimmed", "2"});
+    EXPECT_EQ(reader->trim(ids_of(entries)).value(), 2U);
+    EXPECT_EQ(epoch_of(buffer).value(), 0U);
+    EXPECT_EQ(buffer.size().value().bytes, 0U);
+}
+
+}  // namespace
+}  // namespace hufu::redis

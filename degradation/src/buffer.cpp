@@ -30,4 +30,13 @@ Result<Loss> parse_loss(std::string_view text) {
                  "\"" + std::string{text} + "\" is not a loss: nothing, last_second and everything are known"};
 }
 
+Result<void> Buffer::browse(Shelf, const std::function<bool(const Entry&)>&) {
+    return Error{ErrorCode::unsupported, Disposition::reject,
+                 "\"" + describe() + "\" cannot be looked at without taking entries"};
+}
+
+Result<void> BufferReader::unpark(std::span<const EntryId>) {
+    return Error{ErrorCode::unsupported, Disposition::reject, "this buffer cannot put back what was set aside"};
+}
+
 }  // namespace hufu::degradation

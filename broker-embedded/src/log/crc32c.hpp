@@ -1,16 +1,11 @@
-// CRC-32C (Castagnoli, RFC 3720 appendix B.4), in hardware where the processor has it.
+// The log's checksum is core's.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <span>
+#include <hufu/core/crc32c.hpp>
 
 namespace hufu::broker {
 
-/// Continues `crc` (0 to begin) over `bytes`.
-[[nodiscard]] std::uint32_t crc32c(std::uint32_t crc, std::span<const std::byte> bytes) noexcept;
-
-/// The portable way, for processors without the instruction and to check the fast way against.
-[[nodiscard]] std::uint32_t crc32c_portable(std::uint32_t crc, std::span<const std::byte> bytes) noexcept;
+using hufu::crc32c;
+using hufu::crc32c_portable;
 
 }  // namespace hufu::broker

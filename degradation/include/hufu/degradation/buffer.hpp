@@ -62,6 +62,7 @@ struct Entry {
     Message message = {};
     SystemTime spilled_at = {};
     std::uint32_t deliveries = 0;  ///< how often it was read before
+    std::string reason = {};       ///< of a parked one: why
 };
 
 struct BufferSize {
@@ -109,6 +110,11 @@ public:
     /// Whether each key has entries here (parked ones count). Blocks for a round trip.
     [[nodiscard]] virtual Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) = 0;
 
+    enum class Shelf : std::uint8_t { waiting, parked };
+    /// Shows entries without taking them, in order per key, until `see` returns false. What is spilled or trimmed meanwhile
+    /// may be shown or not. Blocks.
+    [[nodiscard]] virtual Result<void> browse(Shelf shelf, const std::function<bool(const Entry&)>& see);
+
     /// `name` tells readers of one buffer apart, across processes. The reader borrows the buffer.
     [[nodiscard]] virtual std::unique_ptr<BufferReader> reader(std::string name) = 0;
 };
@@ -129,6 +135,10 @@ public:
 
     /// Sets aside what the broker rejected, for a person to look at. The key stays barred.
     [[nodiscard]] virtual Result<void> park(std::span<const EntryId> entries, std::string_view reason) = 0;
+
+    /// Puts back what was set aside, at its old place in the order. Entries come from `browse`. They are read after the next
+    /// `release`, or by another reader.
+    [[nodiscard]] virtual Result<void> unpark(std::span<const EntryId> entries);
 
     /// Gives up the shards; other readers may have them at once.
     virtual Result<void> release() = 0;

@@ -1,4 +1,4 @@
-#include "log/crc32c.hpp"
+#include <hufu/core/crc32c.hpp>
 
 #include <array>
 #include <cstring>
@@ -7,7 +7,7 @@
 #include <nmmintrin.h>
 #endif
 
-namespace hufu::broker {
+namespace hufu {
 namespace {
 
 constexpr std::uint32_t polynomial = 0x82F63B78U;  // reflected
@@ -102,4 +102,4 @@ std::uint32_t crc32c(std::uint32_t crc, std::span<const std::byte> bytes) noexce
     return crc32c_portable(crc, bytes);
 }
 
-}  // namespace hufu::broker
+}  // namespace hufu

@@ -31,6 +31,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> receipt_commands();
 [[nodiscard]] std::vector<Command> tx_commands();
 [[nodiscard]] std::vector<Command> guard_commands();
+[[nodiscard]] std::vector<Command> doctor_commands();
 
 /// Finds the command that `words` name, reads its flags and runs it.
 int run(std::span<const std::string> words);

@@ -256,6 +256,25 @@ Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std:
     return rocketmq::open_transaction_admin(place->client, filled.clock, filled.random, filled.log);
 }
 
+Result<std::vector<rocketmq::BrokerHealth>> probe_brokers(const std::string& url, const Surroundings& surroundings) {
+    if (const auto kafka = kafka_of(url); !kafka) {
+        return kafka.error();
+    } else if (*kafka) {
+        return Error{ErrorCode::unsupported, Disposition::reject,
+                     "\"" + without_password(url) + "\": Kafka does not tell how its brokers are"};
+    }
+    const auto place = place_of(url, surroundings);
+    if (!place) {
+        return place.error();
+    }
+    if (place->broker != nullptr) {
+        return Error{ErrorCode::unavailable, Disposition::retry,
+                     "\"" + url + "\": nobody serves this folder; start its owner first"};
+    }
+    const Filled filled{surroundings};
+    return rocketmq::probe_brokers(place->client, filled.clock, filled.random, filled.log);
+}
+
 Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url, const Surroundings& surroundings) {
     const Filled filled{surroundings};
     if (auto kafka = kafka_of(url); !kafka) {

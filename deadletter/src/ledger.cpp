@@ -52,6 +52,16 @@ const Ledger::Settlement* Ledger::settlement(const std::string& topic, const Pla
     return found == offsets->second.end() || found->second.id != id ? nullptr : &found->second;
 }
 
+std::uint64_t Ledger::settled_in(const std::string& topic, const QueueRange& range) const {
+    const auto queues = settled_.find(topic);
+    if (queues == settled_.end()) return 0;
+    const auto offsets = queues->second.find(range.queue);
+    if (offsets == queues->second.end()) return 0;
+    return static_cast<std::uint64_t>(std::count_if(offsets->second.begin(), offsets->second.end(), [&](const auto& entry) {
+        return entry.first >= range.first && entry.first < range.end;
+    }));
+}
+
 const Ledger::Job* Ledger::find(const std::string& job) const {
     const auto found = by_id_.find(job);
     return found == by_id_.end() ? nullptr : &jobs_[found->second];

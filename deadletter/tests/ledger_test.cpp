@@ -67,6 +67,9 @@ TEST(Ledger, KnowsWhatIsSettledByPlaceAndId) {
     EXPECT_EQ(ledger.settlement("%DLQ%stock", {"1", 7}, id_of(1)), nullptr);
     EXPECT_EQ(ledger.settlement("%DLQ%other", {"0", 7}, id_of(1)), nullptr);
     EXPECT_EQ(ledger.settlement("%DLQ%stock", {"0", 7}, id_of(3)), nullptr) << "another message lies there now";
+    EXPECT_EQ(ledger.settled_in("%DLQ%stock", {"0", 0, 100}), 2U);
+    EXPECT_EQ(ledger.settled_in("%DLQ%stock", {"0", 8, 100}), 1U);
+    EXPECT_EQ(ledger.settled_in("%DLQ%stock", {"1", 0, 100}), 0U);
     ASSERT_EQ(ledger.jobs().size(), 1U);
     EXPECT_EQ(ledger.jobs()[0].settled, 2U);
     EXPECT_EQ(ledger.jobs()[0].actor, "ann");

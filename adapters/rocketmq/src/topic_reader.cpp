@@ -1,15 +1,13 @@
 #include <hufu/rocketmq/topic_reader.hpp>
 
 #include <algorithm>
-#include <future>
 #include <map>
 
 #include <hufu/remoting/properties.hpp>
 #include <hufu/remoting/record.hpp>
 #include <hufu/remoting/topic_bodies.hpp>
 
-#include "errors.hpp"
-#include "loop.hpp"
+#include "blocking_client.hpp"
 #include "message_codec.hpp"
 #include "topic_queues.hpp"
 
@@ -27,19 +25,16 @@ constexpr std::string_view dead_letter_prefix = "%DLQ%";
 
 std::string name_of(const QueueAt& queue) { return queue.queue.broker_name + "/" + std::to_string(queue.queue.queue_id); }
 
-class ClusterTopicReader final : public deadletter::TopicReader, private Machine {
+class ClusterTopicReader final : public deadletter::TopicReader {
 public:
     ClusterTopicReader(ClientOptions client, Clock& clock, Random& random, Log& log)
-        : loop_{std::move(client), clock, random, log} {
-        loop_.start(*this);
-    }
-    ~ClusterTopicReader() override { loop_.stop(); }
+        : client_{std::move(client), clock, random, log} {}
 
     Result<std::vector<std::string>> topics() override {
-        const auto& servers = cluster().options().name_servers;
+        const auto& servers = client_.cluster().options().name_servers;
         Result<std::string> answer{Error{}};
         for (const auto& server : servers) {
-            answer = ask(server, RequestCode::get_all_topic_list, remoting::NoFields{}, "list of topics");
+            answer = client_.ask(server, RequestCode::get_all_topic_list, remoting::NoFields{}, "list of topics");
             if (answer || answer.error().code() != ErrorCode::unavailable) break;
         }
         if (!answer) return answer.error();
@@ -78,11 +73,11 @@ private:
     using Queues = std::map<std::string, QueueAt>;
 
     Result<Queues> find_queues(const std::string& topic) {
-        auto found = wait<Queues>([this, &topic](SteadyTime now, auto answered) {
-            cluster().lookup(now, topic, [this, topic, answered](SteadyTime, Result<remoting::TopicRoute> route) {
+        auto found = client_.wait<Queues>([this, &topic](SteadyTime now, auto answered) {
+            client_.cluster().lookup(now, topic, [this, topic, answered](SteadyTime, Result<remoting::TopicRoute> route) {
                 if (!route) return answered(route.error());
                 Queues queues;
-                for (auto& queue : readable_queues(cluster(), topic, *route)) queues.emplace(name_of(queue), queue);
+                for (auto& queue : readable_queues(client_.cluster(), topic, *route)) queues.emplace(name_of(queue), queue);
                 answered(std::move(queues));
             });
         });
@@ -91,10 +86,10 @@ private:
     }
 
     Result<std::int64_t> offset(const QueueAt& at, RequestCode code) {
-        return wait<std::int64_t>([&](SteadyTime now, auto answered) {
-            cluster().call(
+        return client_.wait<std::int64_t>([&](SteadyTime now, auto answered) {
+            client_.cluster().call(
                 now, at.address, code, remoting::QueueRequest{.topic = at.queue.topic, .queue_id = at.queue.queue_id}, {},
-                cluster().options().request_timeout, [answered, at](SteadyTime, const Answer& answer) {
+                client_.cluster().options().request_timeout, [answered, at](SteadyTime, const Answer& answer) {
                     if (answer.command == nullptr) return answered(answer.error);
                     if (answer.command->response_code() != ResponseCode::success) {
                         return answered(response_error(*answer.command, "ends of topic \"" + at.queue.topic + "\"").error);
@@ -107,14 +102,14 @@ private:
     }
 
     [[nodiscard]] std::string group_for(const std::string& topic) {
-        const bool own = !cluster().options().access_key.empty() && topic.starts_with(dead_letter_prefix);
+        const bool own = !client_.cluster().options().access_key.empty() && topic.starts_with(dead_letter_prefix);
         return own ? topic.substr(dead_letter_prefix.size()) : std::string{tools_group};
     }
 
     Result<Page> pull(const QueueAt& at, std::int64_t offset, std::size_t max) {
         const std::string group = group_for(at.queue.topic);
-        return wait<Page>([&](SteadyTime now, auto answered) {
-            cluster().call(
+        return client_.wait<Page>([&](SteadyTime now, auto answered) {
+            client_.cluster().call(
                 now, at.address, RequestCode::pull_message,
                 remoting::PullRequest{.consumer_group = group,
                                       .topic = at.queue.topic,
@@ -124,7 +119,7 @@ private:
                                       .sys_flag = remoting::pull_flag::subscription,
                                       .suspend_timeout_ms = 0,
                                       .subscription = "*"},
-                {}, cluster().options().request_timeout, [answered, at, offset](SteadyTime, const Answer& answer) {
+                {}, client_.cluster().options().request_timeout, [answered, at, offset](SteadyTime, const Answer& answer) {
                     if (answer.command == nullptr) return answered(answer.error);
                     answered(page_of(*answer.command, at, offset));
                 });
@@ -174,42 +169,11 @@ private:
                 .origin_topic = std::string{origin.value_or("")}};
     }
 
-    template <class Header>
-    Result<std::string> ask(const std::string& address, RequestCode code, const Header& header, const std::string& doing) {
-        return wait<std::string>([&](SteadyTime now, auto answered) {
-            cluster().call(now, address, code, header, {}, cluster().options().request_timeout,
-                           [answered, doing](SteadyTime, const Answer& answer) {
-                               if (answer.command == nullptr) return answered(answer.error);
-                               if (answer.command->response_code() != ResponseCode::success) {
-                                   return answered(response_error(*answer.command, doing).error);
-                               }
-                               answered(std::string{answer.command->body});
-                           });
-        });
-    }
-
-    /// Starts something on the loop and waits for its result.
-    template <class Value, class Start>
-    Result<Value> wait(Start start) {
-        const auto promise = std::make_shared<std::promise<Result<Value>>>();
-        auto future = promise->get_future();
-        loop_.post(
-            [&](SteadyTime now) { start(now, [promise](Result<Value> value) { promise->set_value(std::move(value)); }); });
-        return future.get();
-    }
-
-    Cluster& cluster() { return loop_.cluster(); }
-    void link(SteadyTime, const std::string&, bool) override {}
-    void request(SteadyTime, const std::string&, const remoting::CommandView&) override {}
-    void tick(SteadyTime) override {}
-    [[nodiscard]] std::optional<SteadyTime> next_tick() const override { return std::nullopt; }
-    void settled(SteadyTime) override {}
-
     struct {
         std::string topic;
         Queues queues;
     } queues_of_;  // of the topic that was asked for last
-    Loop loop_;
+    BlockingClient client_;
 };
 
 }  // namespace

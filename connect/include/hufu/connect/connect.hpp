@@ -17,6 +17,7 @@
 #include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/guard.hpp>
 #include <hufu/outbox/store.hpp>
+#include <hufu/rocketmq/broker_probe.hpp>
 #include <hufu/rocketmq/transaction_admin.hpp>
 #include <hufu/txmsg/half_publisher.hpp>
 #include <hufu/txmsg/verdict_store.hpp>
@@ -80,6 +81,10 @@ struct Surroundings {
 /// Looks at the transactions of the bundled broker, and settles them by hand.
 [[nodiscard]] Result<std::unique_ptr<rocketmq::TransactionAdmin>> transaction_admin(const std::string& url,
                                                                                     const Surroundings& surroundings = {});
+
+/// How the brokers behind the address are doing, by their own words. `unsupported` for Kafka.
+[[nodiscard]] Result<std::vector<rocketmq::BrokerHealth>> probe_brokers(const std::string& url,
+                                                                        const Surroundings& surroundings = {});
 
 /// Looks into topics by place, outside of any consumer group; dead letters are read with it.
 [[nodiscard]] Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url,

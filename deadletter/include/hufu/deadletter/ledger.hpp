@@ -13,6 +13,7 @@
 #include <hufu/core/error.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/deadletter/letter.hpp>
+#include <hufu/deadletter/topic_reader.hpp>
 
 namespace hufu::deadletter {
 
@@ -85,6 +86,8 @@ public:
     /// Null: the letter is open. A settlement counts for the message it names only, so that a dead-letter topic that was
     /// deleted and made again is not taken for the old one.
     [[nodiscard]] const Settlement* settlement(const std::string& topic, const Place& place, const MessageId& id) const;
+    /// How many places of the range are settled.
+    [[nodiscard]] std::uint64_t settled_in(const std::string& topic, const QueueRange& range) const;
     /// In the order they began.
     [[nodiscard]] const std::vector<Job>& jobs() const noexcept { return jobs_; }
     [[nodiscard]] const Job* find(const std::string& job) const;

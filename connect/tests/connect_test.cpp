@@ -29,6 +29,20 @@ TEST(Connect, ListsTheKnownVerdictStoresForAnUnknownOne) {
     EXPECT_TRUE(verdicts("postgresql://nobody@127.0.0.1:1/orders")) << "connected to at first use";
 }
 
+TEST(Connect, NamesWhatIsWrongWithABuffersAddress) {
+    EXPECT_THAT(buffer("memcached://localhost").error().text(), AllOf(HasSubstr("a buffer"), HasSubstr("redis://")));
+    EXPECT_THAT(buffer("redis://localhost?shard=4").error().text(), HasSubstr("\"shard\" is not a setting"));
+    EXPECT_THAT(buffer("redis://localhost?shards=many").error().text(), HasSubstr("shards=\"many\" is not a number"));
+    EXPECT_THAT(buffer("redis://localhost?shards=0").error().text(), HasSubstr("1 to 1024"));
+    EXPECT_THAT(buffer("redis://localhost?may_lose=some").error().text(), HasSubstr("is not a loss"));
+    EXPECT_THAT(buffer("redis://u:secret@localhost?x").error().text(), testing::Not(HasSubstr("secret")));
+    EXPECT_THAT(buffer("redis://localhost:99999").error().text(), HasSubstr("1 to 65535"));
+    const auto opened = buffer("redis://127.0.0.1:1/2?buffer=orders&shards=2");
+    ASSERT_TRUE(opened) << "connected to at first use";
+    EXPECT_EQ((*opened)->describe(), "redis://127.0.0.1:1, buffer orders");
+    EXPECT_EQ((*opened)->size().error().code(), ErrorCode::unavailable);
+}
+
 TEST(Connect, ListsTheKnownBrokersForAnUnknownOne) {
     for (const std::string url : {"amqp://localhost:5672", "localhost:9876", "rocketmq://", "sqlite:orders.db"}) {
         const auto opened = publisher(url);

@@ -14,6 +14,7 @@
 #include <hufu/core/random.hpp>
 #include <hufu/core/subscription.hpp>
 #include <hufu/deadletter/topic_reader.hpp>
+#include <hufu/degradation/buffer.hpp>
 #include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/guard.hpp>
 #include <hufu/outbox/store.hpp>
@@ -30,6 +31,9 @@
 //             kafka://[USER[:PASSWORD]@]HOST:PORT[,HOST:PORT…][?PROPERTY=VALUE[&…]], properties being librdkafka's, such as
 //             compression.type=lz4. A USER means TLS and SCRAM-SHA-256 unless security.protocol and sasl.mechanism say
 //             otherwise; its PASSWORD is better kept in HUFU_KAFKA_PASSWORD or the file that HUFU_KAFKA_PASSWORD_FILE names.
+//   buffers   redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix:///PATH[?db=N]; settings behind a '?': buffer=NAME,
+//             shards=N, wait_replicas=N, bytes_max=N, may_lose=nothing|last_second|everything (believed where the server hides
+//             its settings)
 //
 // Every function answers `invalid_argument`/reject for a URL it does not know, naming those that it does. What is returned
 // outlives the call alone: it owns its connections and, for `embedded:`, the broker.
@@ -89,6 +93,11 @@ struct Surroundings {
 /// Looks into topics by place, outside of any consumer group; dead letters are read with it.
 [[nodiscard]] Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url,
                                                                             const Surroundings& surroundings = {});
+
+/// Where messages wait while the broker is away. Connected to at first use; what it lost is logged and counted
+/// (hufu_buffer_lost_entries_total).
+[[nodiscard]] Result<std::unique_ptr<degradation::Buffer>> buffer(const std::string& url,
+                                                                  const Surroundings& surroundings = {});
 
 /// A member of a consumer group. A broker that is away is waited for in `receive`.
 [[nodiscard]] Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

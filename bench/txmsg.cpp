@@ -14,6 +14,22 @@
 
 #include "txmsg_bench.hpp"
 
+namespace {
+
+hufu::bench::BrokerOutcome alone(const hufu::bench::BrokerOptions& options) {
+    namespace bench = hufu::bench;
+    bench::BrokerOutcome outcome;
+    if (options.wanted("tx_w1")) outcome = bench::bench_tx_alone(options);
+    if (!options.wanted("pending_1m")) return outcome;
+    bench::BrokerOutcome pending = bench::bench_tx_pending(options);
+    outcome.lost += pending.lost;
+    outcome.invented += pending.invented;
+    outcome.rows.insert(outcome.rows.end(), pending.rows.begin(), pending.rows.end());
+    return outcome;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     using namespace hufu;
     bench::BrokerOptions options;
@@ -50,7 +66,7 @@ int main(int argc, char** argv) {
     }
     bench::BrokerOutcome outcome;
     try {
-        outcome = options.versus.empty() ? bench::bench_tx_pending(options) : bench::bench_tx_vs_rocketmq(options);
+        outcome = options.versus.empty() ? alone(options) : bench::bench_tx_vs_rocketmq(options);
         bench::add_checks(outcome, !options.versus.empty());
     } catch (const std::exception& exception) {
         bench::tell(std::string{"not valid: "} + exception.what());

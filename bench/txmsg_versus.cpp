@@ -5,6 +5,7 @@
 
 #include <hufu/test_support/rocketmq_server.hpp>
 
+#include "disk_probe.hpp"
 #include "tx_watcher.hpp"
 #include "txmsg_bench.hpp"
 
@@ -80,6 +81,7 @@ private:
         std::vector<TxLeg> other = {};
         std::vector<Leg> ours_plain = {};
         std::vector<Leg> other_plain = {};
+        std::vector<double> syncs = {};  ///< of a record of its own, per second, by the disk alone
     };
 
     test_support::RocketmqServerOptions server_options() {
@@ -184,6 +186,7 @@ void TxVersus::throughput(const std::string& name, std::size_t window) {
     leg(other(), first, other_count);
     TxLegs legs;
     for (int round = 0; round < options_.rounds; ++round) {
+        if (window == 1) legs.syncs.push_back(probe_disk(options_.folder, 1).value());
         for (const bool our_turn : {round % 2 == 0, round % 2 != 0}) {  // neither side always follows the other
             settle_disk(options_.folder);
             const StandsStill idle{our_turn ? other().pid : ours_.side().pid};
@@ -205,7 +208,8 @@ void TxVersus::throughput(const std::string& name, std::size_t window) {
 
 void TxVersus::add_throughput(const std::string& name, const TxLegs& legs) {
     const bool narrow = name == "tx_w1";
-    const Legs both{.ours = plain_legs(legs.ours), .other = plain_legs(legs.other)};
+    Legs both{.ours = plain_legs(legs.ours), .other = plain_legs(legs.other)};
+    for (const double syncs : legs.syncs) both.limits.push_back(syncs / syncs_per_transaction);
     ResultRow rate = rate_row(name, other_name, both, {.ratio = narrow ? 4.0 : 8.0});
     rate.unit = "transactions/s";
     rate.beside.emplace_back("ours_p99_us", bench::median_of(both.ours, &Leg::p99_us));

@@ -82,6 +82,36 @@ TEST_F(LogWriterTest, SettlesEveryTicketInOrderAndFindsItAgain) {
     EXPECT_TRUE(log->damages().empty());
 }
 
+TEST_F(LogWriterTest, TheOwnerCarriesSmallGroupsItselfUntilTheyGrow) {
+    auto log = Log::open(*directory, options, system_clock()).value();
+    LogWriter writer{*log, system_clock(), {.own_records_max = 4, .own_sync_most = std::chrono::seconds{10}}, [] {}};
+    const auto queue = log->open_queue("orders", 0);
+    std::uint64_t settled = 0;
+    const auto note = [&](const Outcome& outcome) {
+        ASSERT_TRUE(outcome.durable) << outcome.error.text();
+        settled = outcome.through;
+    };
+    const auto append = [&] { return log->append(queue, 0, record_of("one")).value().ticket; };
+    writer.drain(note);
+    for (int i = 0; i < 32; ++i) {
+        append();
+        writer.drain(note);
+    }
+    for (int i = 0; i < 32; ++i) {
+        const auto ticket = append();
+        writer.pump(note);
+        ASSERT_EQ(settled, ticket) << "not carried within the call";
+    }
+    for (int i = 0; i < 8; ++i) append();
+    const auto ticket = append();
+    writer.pump(note);
+    const auto behind = append();  // a group that is small again, behind one that the writer has
+    writer.drain(note);
+    EXPECT_EQ(settled, behind);
+    EXPECT_GT(behind, ticket);
+    EXPECT_EQ(read_all(*log, queue).size(), 32U + 32U + 10U);
+}
+
 TEST_F(LogWriterTest, TheFolderBelongsToOneInstance) {
     auto log = Log::open(*directory, options, system_clock()).value();
     auto other = open_directory(folder).value();

@@ -62,8 +62,10 @@ LogOptions log_options(const DispatcherOptions& dispatcher) {
     return options;
 }
 
-LogWriterOptions writer_options(MetricsRegistry& metrics) {
+LogWriterOptions writer_options(MetricsRegistry& metrics, Durability durability) {
     LogWriterOptions options;
+    // Few producers that wait for each answer. Where answers do not wait for the disk, the loop must not either.
+    options.own_records_max = durability == Durability::async ? 0 : 4;
     options.flush_seconds = &metrics.histogram("hufu_broker_flush_seconds", "Time to write and sync one group of records",
                                                {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2});
     options.flush_records = &metrics.histogram("hufu_broker_flush_records", "Records that were made durable together",
@@ -162,6 +164,7 @@ struct Server::Impl final : ConnectionOwner {
     std::uint64_t turned_away = 0;  // since the log last said so
     SteadyTime crowd_said_at = SteadyTime::min();
     SteadyTime timer_at = SteadyTime::max();
+    SteadyTime look_until{};
     SteadyTime sweep_at{};
     std::unique_ptr<LogWriter> writer;  // last: its threads use what stands above
 };
@@ -230,7 +233,7 @@ Result<void> Server::Impl::open() {
             io, std::move(*metrics_listener), clock,
             MetricsEndpoint::Sources{[this] { return metrics_text(); }, [this] { return health(); }});
     }
-    writer = std::make_unique<LogWriter>(*log, clock, writer_options(metrics), [this] {
+    writer = std::make_unique<LogWriter>(*log, clock, writer_options(metrics, options.durability), [this] {
         if (!notified.exchange(true)) boost::asio::post(io, [this] { turn(); });
     });
 
@@ -251,7 +254,14 @@ void Server::Impl::serve(std::stop_token stop) {
     sweep_at = now() + sweep_every;
     work_in_short_turns();  // beside busy services, an answer should not wait for the end of their turn
     turn();
-    io.run();
+    while (!io.stopped()) {
+        // After a sync of its own the loop looks for the next request for a while: being woken costs as much as a sync.
+        if (now() < look_until) {
+            if (io.poll() == 0) spin_pause();
+        } else {
+            io.run_one();
+        }
+    }
 }
 
 void Server::Impl::wait_accept(boost::asio::posix::stream_descriptor& listening) {
@@ -332,7 +342,9 @@ void Server::Impl::closed(ConnectionId connection) {
 
 void Server::Impl::pump() {
     notified.store(false);
+    const std::uint64_t before = writer->own_groups();
     writer->pump([this](const Outcome& outcome) { dispatcher->settled(outcome, now()); });
+    if (writer->own_groups() != before) look_until = now() + LogWriterOptions{}.spin;
 }
 
 void Server::Impl::turn() {

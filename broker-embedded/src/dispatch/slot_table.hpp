@@ -17,6 +17,10 @@ class SlotTable {
 public:
     explicit SlotTable(KeyOf key_of) : key_of_{key_of} {}
 
+    /// Makes room for so many slots at once.
+    void reserve(std::size_t slots) {
+        if (const std::size_t size = slots + slots / 5 + 16; size > cells_.size()) rehash(size);
+    }
     void insert(std::uint32_t slot) {
         if (used_ + used_ / 6 + 1 >= cells_.size()) rehash(cells_.size() + cells_.size() / 2 + 16);
         put(slot);

@@ -12,7 +12,9 @@ constexpr std::uint32_t ticks_max = static_cast<std::uint32_t>(std::chrono::days
 }  // namespace
 
 void TransactionBook::add(const Half& half) {
-    HUFU_ASSERT(half.home <= Half::home_max && half.place.offset <= Half::home_max && slot_of(half.home) == no_place);
+    HUFU_ASSERT(half.home <= Half::home_max && half.place.offset <= Half::home_max);
+    HUFU_ASSERT(half.home >= homes_end_ || slot_of(half.home) == no_place);
+    homes_end_ = std::max(homes_end_, half.home + 1);
     const std::uint32_t slot = take_slot();
     fill(at(slot), half);
     by_home_.insert(slot);
@@ -20,6 +22,12 @@ void TransactionBook::add(const Half& half) {
     ++size_;
     ++counts_[static_cast<std::size_t>(half.state)];
     if (half.state == HalfState::pending) push(slot);
+}
+
+void TransactionBook::reserve(std::size_t halves) {
+    by_home_.reserve(halves);
+    by_hash_.reserve(halves);
+    heap_.reserve(halves);
 }
 
 void TransactionBook::erase(std::uint64_t home) {

@@ -57,7 +57,10 @@ public:
     TransactionBook(const TransactionBook&) = delete;
     TransactionBook& operator=(const TransactionBook&) = delete;
 
+    /// The home must not be there yet; nothing is looked up when it is above all that ever were.
     void add(const Half& half);
+    /// Makes room for so many halves at once, those included that are there.
+    void reserve(std::size_t halves);
     void erase(std::uint64_t home);
     /// Puts the entry in the place of the one with its home. The hash must be the same.
     void update(const Half& half);
@@ -135,6 +138,7 @@ private:
     std::vector<std::unique_ptr<Slot[]>> chunks_;
     std::uint32_t slots_ = 0;  ///< handed out so far
     std::uint32_t free_ = no_place;
+    std::uint64_t homes_end_ = 0;  ///< above every home that was ever added
     std::size_t size_ = 0;
     std::size_t counts_[4] = {};
     std::vector<std::uint32_t> heap_;  ///< pending halves, the first to be looked at in front

@@ -96,6 +96,11 @@ bool Transactions::restore_book(const DispatchState& state, std::string_view tex
     std::memcpy(&header, text.data(), sizeof header);
     text.remove_prefix(sizeof header);
     if (header.magic != book_magic || text.size() != header.entries * sizeof(BookEntry)) return false;
+    for (std::size_t at = 0; at < text.size(); at += sizeof(BookEntry)) {
+        BookEntry entry;
+        std::memcpy(&entry, text.data() + at, sizeof entry);
+        if (home_of_code(static_cast<std::int64_t>(entry.home_and_hash)) >= header.next_home) return false;
+    }
     next_home_ = header.next_home;
     next_moved_ = header.next_moved;
     next_event_ = header.next_event;

@@ -54,6 +54,7 @@ void Transactions::load(DispatchState& state) {
     const SteadyTime now = state.clock.steady_now();
     std::uint64_t replayed = 0;
     std::uint64_t bytes = 0;
+    book_.reserve(book_.size() + log_.max_offset(halves_) - std::min(log_.max_offset(halves_), next_home_));
     log_.for_each_entry(halves_, next_home_, [&](const QueueEntry& entry) {
         ++replayed;
         bytes += entry.size;
@@ -62,7 +63,7 @@ void Transactions::load(DispatchState& state) {
         half.place = {entry.queue_offset, false};
         half.hash = hash_of_code(entry.tags_code);
         half.due = now + std::chrono::milliseconds{std::max<std::int64_t>(0, due_of_code(entry.tags_code) - now_ms)};
-        if (!book_.find(half.home)) book_.add(half);
+        book_.add(half);  // the book that was read has none from there on
         return true;
     });
     log_.for_each_entry(moved_, next_moved_, [&](const QueueEntry& entry) {

@@ -424,6 +424,29 @@ TEST_P(LogLinksMutant, IsSeenByTheChecks) {
     std::printf("%s: seed %llu, %s\n", GetParam(), static_cast<unsigned long long>(seed), broken->c_str());
 }
 
+/// How many messages are read by a link whose target has a flipped bit on the disk.
+std::size_t served_of_a_damaged_target() {
+    SeededRandom random{1};
+    simulation::SimDisk disk{random};
+    testing::StoppedClock clock;
+    const auto log = Log::open(disk.directory(), {}, clock).value();
+    const auto halves = log->open_queue("halves", 0);
+    const auto orders = log->open_queue("orders", 0);
+    const auto target = log->append(halves, 0, record_of("the half")).value();
+    log->append_link(orders, 0, {halves, target.queue_offset, target.log_offset}).value();
+    testing::settle(*log);
+    disk.damage(segment_name(0), target.log_offset + log_record::bytes_min);
+    std::vector<std::byte> bytes;
+    return log->read(orders, 0, {}, {}, bytes).records;
+}
+
+TEST(LogLinksTarget, IsServedDamagedOnlyWhereItIsNotVerified) {
+    EXPECT_EQ(served_of_a_damaged_target(), 0U);
+    activate_mutant("link_target_unverified");
+    EXPECT_EQ(served_of_a_damaged_target(), 1U) << "the check above proves nothing";
+    activate_mutant("");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, LogLinksMutant,
                          ::testing::Values("link_without_target_check", "retention_forgets_links", "ack_before_sync",
                                            "torn_tail_accepted", "keys_outlive_refusal"),

@@ -19,11 +19,11 @@ void ProducerMachine::prepared(std::span<const HalfOutcome> outcomes, SteadyTime
     const HalfOutcome* worst = nullptr;
     for (const auto& outcome : outcomes) {
         result_.messages.push_back(outcome.half.id);
-        if (outcome.status == PublishStatus::confirmed) {
-            halves_.push_back(outcome.half);
-        } else if (worst == nullptr) {
-            worst = &outcome;
-        }
+        const bool confirmed = outcome.status == PublishStatus::confirmed;
+        const bool known_place = !outcome.half.token.empty();
+        if (confirmed || known_place) halves_.push_back(outcome.half);  // END can name it, whatever is said
+        const bool enough = confirmed || (known_place && rules_.half_safety == HalfSafety::stored);
+        if (!enough && worst == nullptr) worst = &outcome;
     }
     if (worst == nullptr) {
         next_ = ProducerAction::begin;

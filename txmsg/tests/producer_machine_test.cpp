@@ -18,6 +18,11 @@ protected:
         return {
             status, Error{ErrorCode::busy, Disposition::retry, "too many halves are pending"}, {MessageId{{9}}, "orders"}};
     }
+    static HalfOutcome stored_less_safely(std::uint8_t number) {
+        return {PublishStatus::in_doubt,
+                Error{ErrorCode::unavailable, Disposition::in_doubt, "stored, but on the master only"},
+                {MessageId{{number}}, "orders", "token"}};
+    }
     static Error in_doubt() { return {ErrorCode::unavailable, Disposition::in_doubt, "connection lost at COMMIT"}; }
     static EndOutcome silent() {
         return {EndOutcome::State::unknown, false, Error{ErrorCode::timeout, Disposition::retry, "no answer"}};
@@ -74,6 +79,28 @@ TEST_F(ProducerMachineTest, SaysNothingToABrokerThatHoldsNothing) {
     prepare({not_stored(PublishStatus::in_doubt)});
     ASSERT_EQ(machine_.next(), Action::finished);
     EXPECT_EQ(machine_.result().state, State::rolled_back);
+}
+
+TEST_F(ProducerMachineTest, RunsNothingOnAHalfThatIsStoredLessSafelyAndEndsIt) {
+    prepare({stored(1), stored_less_safely(2)});
+    expect_end(Verdict::rollback);
+    EXPECT_EQ(machine_.halves().size(), 2u) << "its place is known: END names it";
+    machine_.ended({EndOutcome::State::rolled_back}, now_);
+    EXPECT_EQ(machine_.result().state, State::rolled_back);
+    EXPECT_EQ(machine_.result().error.disposition(), Disposition::in_doubt);
+}
+
+TEST_F(ProducerMachineTest, GoesOnWithAHalfThatIsStoredLessSafelyWhereThatIsEnough) {
+    machine_ = ProducerMachine{{.transaction = TransactionId{{7}}, .group = "pay", .store = "here"},
+                               {.half_safety = HalfSafety::stored}};
+    prepare({stored(1), stored_less_safely(2)});
+    ASSERT_EQ(machine_.next(), Action::begin);
+    EXPECT_EQ(machine_.halves().size(), 2u);
+
+    machine_ = ProducerMachine{{.transaction = TransactionId{{8}}, .group = "pay", .store = "here"},
+                               {.half_safety = HalfSafety::stored}};
+    prepare({stored(1), not_stored(PublishStatus::in_doubt)});
+    expect_end(Verdict::rollback);
 }
 
 TEST_F(ProducerMachineTest, RollsBackWhatATombstoneForbids) {

@@ -30,7 +30,13 @@ struct TransactionResult {
     Error error = {};                      ///< why, unless committed or rolled back by the local function's own decision
 };
 
+/// Which halves let the local transaction run. A broker may say "stored, and not as safely as you asked": not flushed in time, or
+/// not replicated (FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT, SLAVE_NOT_AVAILABLE). `stored` goes on then: should that broker die
+/// before it has caught up, rows are committed whose message is lost. The bundled broker gives no such answer.
+enum class HalfSafety : std::uint8_t { confirmed, stored };
+
 struct ProducerRules {
+    HalfSafety half_safety = HalfSafety::confirmed;
     std::chrono::milliseconds self_check_for{5'000};  ///< how long the store is asked after a lost answer to COMMIT
     std::chrono::milliseconds end_for{5'000};         ///< how long END is repeated; check-back takes over afterwards
     std::chrono::milliseconds wait_first{20};         ///< between repetitions; doubles …
@@ -53,7 +59,7 @@ enum class ProducerAction : std::uint8_t {
 
 /// The steps: halves stored, verdict row first in the local transaction, the user's statements, COMMIT, END.
 ///
-/// The local transaction runs only when every half is certainly stored. END says commit only when the database said so,
+/// The local transaction runs only when every half is certainly stored (see `HalfSafety`). END says commit only when the database said so,
 /// or the verdict store after a lost answer. A rollback is said as soon as it is certain; what is not certain is said by
 /// nobody here, and check-back settles it. A crash between any two steps leaves what check-back settles as well.
 ///

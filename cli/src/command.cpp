@@ -34,8 +34,8 @@ int run_version(const Config& config) {
 
 std::vector<Command> all_commands() {
     std::vector<Command> all = relay_commands();
-    for (const auto& family : {forward_commands(), outbox_commands(), receipt_commands(), tx_commands(), dlq_look_commands(),
-                               dlq_act_commands(), guard_commands(), doctor_commands()}) {
+    for (const auto& family : {forward_commands(), replay_commands(), outbox_commands(), receipt_commands(), tx_commands(),
+                               dlq_look_commands(), dlq_act_commands(), guard_commands(), doctor_commands()}) {
         all.insert(all.end(), family.begin(), family.end());
     }
     all.push_back({"version", "", "print the version", version_schema, run_version});
@@ -52,7 +52,10 @@ void print_overview(std::FILE* to, std::string_view noun) {
     if (noun.empty()) {
         std::fprintf(to, "  %-24s %s\n", "hufu broker", "run the bundled broker (hufu broker --help lists its flags)");
     }
-    std::fputs("\n\"--help\" after a command lists its flags. Exit codes: 0 done, 1 failed, 2 wrong usage.\n", to);
+    std::fputs(
+        "\n\"--help\" after a command lists its flags. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a server stayed away "
+        "(replay).\n",
+        to);
 }
 
 void print_help(const Command& command) {

@@ -13,8 +13,9 @@ namespace hufu::cli {
 
 // What a shell sees.
 inline constexpr int exit_success = 0;
-inline constexpr int exit_failure = 1;  ///< the operation failed or a promise did not hold
-inline constexpr int exit_usage = 2;    ///< wrong words, flags or values; nothing was tried
+inline constexpr int exit_failure = 1;      ///< the operation failed or a promise did not hold
+inline constexpr int exit_usage = 2;        ///< wrong words, flags or values; nothing was tried
+inline constexpr int exit_unreachable = 3;  ///< a server stayed away; nothing is lost, the same command goes on later
 
 struct Command {
     std::string_view noun;
@@ -32,6 +33,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> tx_commands();
 [[nodiscard]] std::vector<Command> guard_commands();
 [[nodiscard]] std::vector<Command> doctor_commands();
+[[nodiscard]] std::vector<Command> replay_commands();
 
 /// Finds the command that `words` name, reads its flags and runs it.
 int run(std::span<const std::string> words);

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
 #include <hufu/connect/connect.hpp>
+#include <hufu/core/file.hpp>
+#include <hufu/degradation/journal.hpp>
 #include <hufu/redis/stream_buffer.hpp>
 
 #include "url.hpp"
@@ -11,7 +14,8 @@
 namespace hufu::connect {
 namespace {
 
-constexpr std::string_view known[] = {"redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?buffer=NAME&shards=N&…]"};
+constexpr std::string_view known[] = {"redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?buffer=NAME&shards=N&…]",
+                                      "journal:DIR"};
 
 /// What an outage may cost a caller: a buffer that does not answer is a rung that is passed over.
 constexpr std::chrono::milliseconds connect_timeout{500};
@@ -42,6 +46,13 @@ Result<void> set_option(const std::string& url, std::string_view name, std::stri
     if (name == "shards") return number(options.shards);
     if (name == "wait_replicas") return number(options.wait_replicas);
     if (name == "bytes_max") return number(options.bytes_max);
+    if (name == "lease_ms") {
+        std::uint32_t ms = 0;
+        auto read = number(ms);
+        if (read && ms < 100) return refuse(url, "lease_ms=" + std::to_string(ms) + ": at least 100 are needed");
+        if (read) options.reader_lease = std::chrono::milliseconds{ms};
+        return read;
+    }
     if (name == "may_lose") {
         const auto loss = degradation::parse_loss(value);
         if (!loss) return refuse(url, loss.error().text());
@@ -50,7 +61,7 @@ Result<void> set_option(const std::string& url, std::string_view name, std::stri
     }
     return refuse(url, "\"" + std::string{name} +
                            "\" is not a setting of a buffer; known are buffer, shards, wait_replicas, "
-                           "bytes_max, may_lose (and db for a Unix socket)");
+                           "bytes_max, lease_ms, may_lose (and db for a Unix socket)");
 }
 
 /// Takes the buffer's settings out of the query; what is left is the server's address.
@@ -92,6 +103,10 @@ public:
     void epoch(OnEpoch on_epoch) override { buffer_.epoch(std::move(on_epoch)); }
     [[nodiscard]] Result<degradation::BufferSize> size() override { return buffer_.size(); }
     [[nodiscard]] Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) override { return buffer_.holds(keys); }
+    [[nodiscard]] Result<void> browse(Shelf shelf, const std::function<bool(const degradation::Entry&)>& see) override {
+        return buffer_.browse(shelf, see);
+    }
+    [[nodiscard]] Result<std::uint64_t> unpark() override { return buffer_.unpark(); }
     [[nodiscard]] std::unique_ptr<degradation::BufferReader> reader(std::string name) override {
         return buffer_.reader(std::move(name));
     }
@@ -112,9 +127,27 @@ std::function<void(const redis::BufferLoss&)> told(const Surroundings& surroundi
     };
 }
 
+Result<std::unique_ptr<degradation::Buffer>> journal(const std::string& path, Clock* clock, const BufferOptions& options) {
+    std::error_code problem;
+    if (path.empty() || (!options.create && !std::filesystem::is_directory(path, problem))) {
+        return Error{ErrorCode::not_found, Disposition::reject,
+                     "\"journal:" + path + "\": there is no folder \"" + path + "\": name the folder of a journal"};
+    }
+    auto folder = open_directory(path);
+    if (!folder) return folder.error();
+    degradation::JournalOptions journal;
+    journal.give_up_damaged = options.give_up_damaged;
+    auto opened = degradation::Journal::open(std::move(*folder), journal, clock != nullptr ? *clock : system_clock());
+    if (!opened) return opened.error();
+    return std::unique_ptr<degradation::Buffer>{std::move(*opened)};
+}
+
 }  // namespace
 
-Result<std::unique_ptr<degradation::Buffer>> buffer(const std::string& url, const Surroundings& surroundings) {
+Result<std::unique_ptr<degradation::Buffer>> buffer(const std::string& url, const Surroundings& surroundings,
+                                                    const BufferOptions& opening) {
+    constexpr std::string_view journal_scheme = "journal:";
+    if (url.starts_with(journal_scheme)) return journal(url.substr(journal_scheme.size()), surroundings.clock, opening);
     if (!url.starts_with("redis://") && !url.starts_with("redis+unix://")) return unknown_url(url, "a buffer", known);
     redis::StreamBufferOptions options;
     const auto address = server_address(url, options);

@@ -35,8 +35,8 @@ Result<void> Buffer::browse(Shelf, const std::function<bool(const Entry&)>&) {
                  "\"" + describe() + "\" cannot be looked at without taking entries"};
 }
 
-Result<void> BufferReader::unpark(std::span<const EntryId>) {
-    return Error{ErrorCode::unsupported, Disposition::reject, "this buffer cannot put back what was set aside"};
+Result<std::uint64_t> Buffer::unpark() {
+    return Error{ErrorCode::unsupported, Disposition::reject, "\"" + describe() + "\" cannot put back what was set aside"};
 }
 
 }  // namespace hufu::degradation

@@ -268,6 +268,19 @@ Result<void> Journal::browse(Shelf shelf, const std::function<bool(const Entry&)
     }
 }
 
+Result<std::uint64_t> Journal::unpark() {
+    std::uint64_t count = 0;
+    for (journal::Cursor cursor;;) {
+        const auto page = impl_->store->read(cursor, 1'000, journal::Store::Kind::parked);
+        if (!page) return page.error();
+        if (page->empty()) return count;
+        journal::Batch::Mark mark{.kind = journal::FrameKind::unpark};
+        for (const auto& stored : *page) mark.entries.push_back(stored.reference);
+        if (auto noted = impl_->note(std::move(mark)); !noted) return noted.error();
+        count += page->size();
+    }
+}
+
 std::unique_ptr<BufferReader> Journal::reader(std::string) { return make_reader(*impl_); }
 
 std::uint64_t Journal::given_up() const noexcept { return impl_->store->given_up(); }

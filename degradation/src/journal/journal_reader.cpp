@@ -43,10 +43,6 @@ public:
         return journal_.note({journal::FrameKind::park, references_of(entries), std::string{reason}});
     }
 
-    Result<void> unpark(std::span<const EntryId> entries) override {
-        return journal_.note({journal::FrameKind::unpark, references_of(entries), {}});
-    }
-
     Result<void> release() override {
         const std::lock_guard lock{journal_.mutex};
         if (journal_.reader == this) journal_.reader = nullptr;

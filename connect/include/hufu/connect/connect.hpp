@@ -32,8 +32,8 @@
 //             compression.type=lz4. A USER means TLS and SCRAM-SHA-256 unless security.protocol and sasl.mechanism say
 //             otherwise; its PASSWORD is better kept in HUFU_KAFKA_PASSWORD or the file that HUFU_KAFKA_PASSWORD_FILE names.
 //   buffers   redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix:///PATH[?db=N]; settings behind a '?': buffer=NAME,
-//             shards=N, wait_replicas=N, bytes_max=N, may_lose=nothing|last_second|everything (believed where the server hides
-//             its settings)
+//             shards=N, wait_replicas=N, bytes_max=N, lease_ms=N, may_lose=nothing|last_second|everything (believed where the server hides
+//             its settings); journal:DIR
 //
 // Every function answers `invalid_argument`/reject for a URL it does not know, naming those that it does. What is returned
 // outlives the call alone: it owns its connections and, for `embedded:`, the broker.
@@ -94,10 +94,17 @@ struct Surroundings {
 [[nodiscard]] Result<std::unique_ptr<deadletter::TopicReader>> topic_reader(const std::string& url,
                                                                             const Surroundings& surroundings = {});
 
-/// Where messages wait while the broker is away. Connected to at first use; what it lost is logged and counted
-/// (hufu_buffer_lost_entries_total).
+/// How a journal is opened.
+struct BufferOptions {
+    bool create = true;            ///< its folder, where it is missing
+    bool give_up_damaged = false;  ///< see `degradation::JournalOptions`
+};
+
+/// Where messages wait while the broker is away. A Redis is connected to at first use; what it lost is logged and counted
+/// (hufu_buffer_lost_entries_total). A journal is opened at once, and its folder locked (`busy`/fatal: another has it).
 [[nodiscard]] Result<std::unique_ptr<degradation::Buffer>> buffer(const std::string& url,
-                                                                  const Surroundings& surroundings = {});
+                                                                  const Surroundings& surroundings = {},
+                                                                  const BufferOptions& options = {});
 
 /// A member of a consumer group. A broker that is away is waited for in `receive`.
 [[nodiscard]] Result<std::unique_ptr<Subscription>> subscription(const std::string& url, SubscriptionOptions options,

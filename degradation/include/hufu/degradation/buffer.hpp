@@ -115,6 +115,10 @@ public:
     /// may be shown or not. Blocks.
     [[nodiscard]] virtual Result<void> browse(Shelf shelf, const std::function<bool(const Entry&)>& see);
 
+    /// Puts back everything that was set aside, in order per key, and returns how much. Readers that are at work may see it
+    /// only after their next `release`. Blocks.
+    [[nodiscard]] virtual Result<std::uint64_t> unpark();
+
     /// `name` tells readers of one buffer apart, across processes. The reader borrows the buffer.
     [[nodiscard]] virtual std::unique_ptr<BufferReader> reader(std::string name) = 0;
 };
@@ -135,10 +139,6 @@ public:
 
     /// Sets aside what the broker rejected, for a person to look at. The key stays barred.
     [[nodiscard]] virtual Result<void> park(std::span<const EntryId> entries, std::string_view reason) = 0;
-
-    /// Puts back what was set aside, at its old place in the order. Entries come from `browse`. They are read after the next
-    /// `release`, or by another reader.
-    [[nodiscard]] virtual Result<void> unpark(std::span<const EntryId> entries);
 
     /// Gives up the shards; other readers may have them at once.
     virtual Result<void> release() = 0;

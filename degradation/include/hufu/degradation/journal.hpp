@@ -57,6 +57,7 @@ public:
     [[nodiscard]] Result<BufferSize> size() override;
     [[nodiscard]] Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) override;
     [[nodiscard]] Result<void> browse(Shelf shelf, const std::function<bool(const Entry&)>& see) override;
+    [[nodiscard]] Result<std::uint64_t> unpark() override;
     [[nodiscard]] std::unique_ptr<BufferReader> reader(std::string name) override;
 
     /// Entries that opening gave up (`give_up_damaged`).

@@ -75,7 +75,8 @@ public:
     [[nodiscard]] Result<std::vector<ParkedEntry>> parked(std::size_t max);
     /// Puts parked entries back to be replayed, key by key, and lifts those keys' bars. A key of which something still waits
     /// unread stays parked (it would be overtaken): replay first. Returns how many went back.
-    [[nodiscard]] Result<std::uint64_t> unpark();
+    [[nodiscard]] Result<std::uint64_t> unpark() override;
+    [[nodiscard]] Result<void> browse(Shelf shelf, const std::function<bool(const degradation::Entry&)>& see) override;
 
     struct Impl;  // shared with its readers
 

@@ -75,12 +75,14 @@ protected:
     postgres::ConnectionPool pool_{url_};
     idempotency::HttpGuard edge_{{.group = "orders", .reply_bytes_max = 4096, .retry_after = 2s}};
     std::optional<Gate> gate_;
+    // [beast-middleware]
     test_http::Server http_{beast::guarded<pqxx::work&>(
         [this](const HttpCall& call, const std::function<HttpReply(pqxx::work&)>& run) {
             return postgres::answer_once(pool_, edge_, call, 100ms, run);
         },
         [this](pqxx::work& tx, const Request& request) { return place(tx, request); },
         [](const Request& request) { return std::string{request["X-Account"]}; })};
+    // [/beast-middleware]
 };
 std::unique_ptr<test_support::PostgresServer> OverPostgres::server;
 

@@ -3,8 +3,6 @@
 
 #include <pqxx/pqxx>
 
-#include <algorithm>
-#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -27,17 +25,11 @@ Result<Value> guarded(Setting setting, std::string_view about, const Action& act
 /// One transaction at a time on a borrowed connection.
 class EffectWork : public idempotency::EffectTransaction {
 public:
-    /// `lock_wait`: how long a statement waits for another's lock, the guard's among them; none: the server's own limit.
-    explicit EffectWork(pqxx::connection& connection, std::optional<std::chrono::milliseconds> lock_wait = {})
-        : connection_{connection}, lock_wait_{lock_wait} {}
+    explicit EffectWork(pqxx::connection& connection) : connection_{connection} {}
 
     Result<void> begin() override {
         return guarded<void>(Setting::in_transaction, "guarded effect", [&]() -> Result<void> {
             work_.emplace(connection_);
-            if (lock_wait_) {
-                const auto ms = std::max<std::int64_t>(lock_wait_->count(), 1);
-                work_->exec("set local lock_timeout = " + std::to_string(ms));
-            }
             return {};
         });
     }
@@ -55,7 +47,6 @@ public:
 
 private:
     pqxx::connection& connection_;
-    std::optional<std::chrono::milliseconds> lock_wait_;
     std::optional<pqxx::work> work_;
 };
 

@@ -3,6 +3,9 @@
 #include <pqxx/pqxx>
 
 #include <memory>
+#include <algorithm>
+#include <chrono>
+#include <optional>
 #include <utility>
 
 #include <hufu/core/mutant.hpp>
@@ -27,15 +30,19 @@ std::string from_hex(std::string_view text) {
 
 class Work final : public EffectWork, public idempotency::GuardRows {
 public:
-    using EffectWork::EffectWork;
+    /// `wait`: how long the guard row waits for another's transaction; none: the server's own limit.
+    explicit Work(pqxx::connection& connection, std::optional<std::chrono::milliseconds> wait = {})
+        : EffectWork{connection}, wait_{wait} {}
 
     Result<idempotency::GuardSeen> insert(const idempotency::GuardKey& key) override {
         return guarded<idempotency::GuardSeen>(Setting::in_transaction, about, [&]() -> Result<idempotency::GuardSeen> {
-            const auto rows = work().exec_params(
-                "with mine as (insert into hufu.guard(consumer_group, message_id) values ($1, $2::uuid) "
-                "on conflict do nothing returning 1) select exists (select from mine)::int, "
-                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1)",
-                key.group, key.id.to_string());
+            const std::string group = work().quote(key.group);
+            // The limit travels with the insert. It holds for the effect's own statements too.
+            const auto rows = work().exec(
+                limit() + "with mine as (insert into hufu.guard(consumer_group, message_id) values (" + group + ", '" +
+                key.id.to_string() + "'::uuid) on conflict do nothing returning 1) select exists (select from mine)::int, " +
+                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = " +
+                group + ")");
             // The row of another is visible to the next statement only: its transaction has just ended.
             if (rows[0][0].as<int>() == 0) return find(key);
             return idempotency::GuardSeen{false, {}, time_of(rows[0][1])};
@@ -64,10 +71,16 @@ public:
     }
 
 private:
+    [[nodiscard]] std::string limit() const {
+        if (!wait_) return {};
+        return "set local lock_timeout = " + std::to_string(std::max<std::int64_t>(wait_->count(), 1)) + "; ";
+    }
     template <class Field>
     static SystemTime time_of(const Field& field) {
         return field.is_null() ? SystemTime{} : SystemTime{std::chrono::microseconds{field.template as<std::int64_t>()}};
     }
+
+    std::optional<std::chrono::milliseconds> wait_;
 };
 
 /// A receipt by itself: for a duplicate, whose effect is committed already, and for a refusal, which has none. Where it cannot

@@ -41,6 +41,9 @@ public:
         postgres_.query("select hufu.publish('orders', 'y'::bytea, 'k-well')", database);
         publish_letters(20);
         leave_half_behind();
+        spill_into(redis_.url());
+        spill_into("journal:" + file("journal"));
+        set("JOURNAL", file("journal"));
         wait_until([this] { return status().find("\"parked_rows\":1") != std::string::npos; }, "the row to be parked");
         set("OUTBOX", outbox_);
         set("BROKER", broker_url_);
@@ -137,6 +140,21 @@ private:
         publisher->publish(letters, outcomes, [&done] { done.set_value(); });
         done.get_future().wait();
         for (const auto& outcome : outcomes) ASSERT_EQ(outcome.status, PublishStatus::confirmed) << outcome.error.text();
+    }
+    /// What a service that is gone has left in its buffer.
+    void spill_into(const std::string& url) {
+        const auto buffer = connect::buffer(url).value();
+        std::vector<Message> messages;
+        for (int i = 0; i < 10; ++i) {
+            messages.push_back({.id = ids_.next(), .topic = "orders", .ordering_key = "k", .body = std::to_string(i)});
+        }
+        std::vector<degradation::SpillOutcome> outcomes(messages.size());
+        std::promise<void> done;
+        buffer->spill(messages, degradation::SpillWhen::always, outcomes, [&done] { done.set_value(); });
+        done.get_future().wait();
+        for (const auto& outcome : outcomes) {
+            ASSERT_EQ(outcome.status, degradation::SpillOutcome::Status::spilled) << outcome.error.text();
+        }
     }
     void leave_half_behind() {
         const auto halves = connect::half_publisher(broker_url_).value();

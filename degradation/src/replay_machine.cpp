@@ -345,7 +345,7 @@ void ReplayMachine::add(ReplayBatch& batch, Item item) {
 
 void ReplayMachine::hand_out_trims(SteadyTime now, ReplayActions& actions) {
     if (now < retry_notes_at_) return;
-    const bool many = trim_.size() >= 2 * options_.batch_messages;
+    const bool many = trim_.size() >= 4 * options_.batch_messages;
     const bool waited = trim_since_ && now - *trim_since_ >= trim_wait;
     if (!trim_.empty() &&
         (many || waited || out_ == 0 || stopping_ || room() == 0 || mutant_active("trim_before_confirm"))) {

@@ -10,7 +10,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t page = 1'000;
+/// Entries of one read. Many: on a Redis that syncs with every write each read costs a sync.
+constexpr std::size_t page = 4'000;
 constexpr milliseconds idle_read{100};
 /// Waits of a buffer that does not answer.
 constexpr milliseconds source_pause{200};
@@ -43,6 +44,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
           clock{around.clock},
           log{around.log},
           keep{around.keep},
+          room_to_read{std::max<std::size_t>(std::min(page, wanted.held_max) / 4, 1)},
           machine{std::move(wanted), around.random} {}
 
     Result<ReplayReport> run(const std::stop_token& stop, const ReplayEnd& end) {
@@ -155,7 +157,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
             room = machine.room();
             busy = !machine.idle() || !returned.empty();
         }
-        if (room < std::min<std::size_t>(page, 64) || clock.steady_now() < source_again) return false;
+        if (room < room_to_read || clock.steady_now() < source_again) return false;
         auto entries = reader->read(std::min(page, room), busy ? milliseconds{0} : idle_read);
         if (!entries) {
             if (ends_the_replay(entries.error())) return entries.error();
@@ -210,7 +212,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     void wait(bool read_some, const std::stop_token& stop) {
         std::unique_lock lock{mutex};
         if (!returned.empty() || stop.stop_requested()) return;
-        const bool full = machine.room() < std::min<std::size_t>(page, 64);
+        const bool full = machine.room() < room_to_read;
         if (read_some && !full) return;
         const SteadyTime now = clock.steady_now();
         SteadyTime until = now + (full ? idle_read : look_again);
@@ -251,6 +253,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     Clock& clock;
     Log& log;
     const std::function<Result<void>(std::span<const ReplayRecord>)> keep;
+    const std::size_t room_to_read;  ///< less is not worth a round trip
     std::unique_ptr<BufferReader> reader;
 
     // The thread of `run` only.

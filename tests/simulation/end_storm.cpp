@@ -1,8 +1,10 @@
 #include "end_storm.hpp"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 #include <hufu/remoting/ids.hpp>
@@ -263,6 +265,27 @@ StormResult run_random_end_storms(std::uint64_t seed, std::uint64_t count) {
         if (random.below(2) == 0) storm.settle();
     }
     return storm.finish();
+}
+
+StormResult run_end_storm(std::string_view events) {
+    constexpr std::size_t count = 2;
+    StormResult both;
+    for (const bool behind : {false, true}) {
+        Storm storm{1, count};
+        for (const char event : events) {
+            if (restarts.find(event) != std::string_view::npos) {
+                storm.restart(event, behind);
+                continue;
+            }
+            if (std::find(verdict_events.begin(), verdict_events.end(), event) == verdict_events.end())
+                throw std::invalid_argument{"a storm is made of C, R, U, H, K and P, not of \"" + std::string{events} +
+                                            "\""};
+            for (std::size_t at = 0; at < count; ++at) storm.happens(at, event);
+            if (!behind) storm.settle();
+        }
+        both.add(storm.finish());
+    }
+    return both;
 }
 
 }  // namespace hufu::simulation

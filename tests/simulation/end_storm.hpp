@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ledger.hpp"
@@ -26,5 +27,10 @@ struct StormResult {
 
 /// `count` transactions, each with its own random sequence of about a dozen events; the restarts they share.
 [[nodiscard]] StormResult run_random_end_storms(std::uint64_t seed, std::uint64_t count);
+
+/// One sequence, with the letters of a storm's history: C commit, R rollback, U a check that knows nothing, H the half again,
+/// K killed, P power cut. On a transaction of one message and one of two; once with the disk in step and once with it behind.
+/// Throws std::invalid_argument for another letter.
+[[nodiscard]] StormResult run_end_storm(std::string_view events);
 
 }  // namespace hufu::simulation

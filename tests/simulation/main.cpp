@@ -68,6 +68,7 @@ struct Options {
     bool one = false;
     bool mutants = false;
     std::uint64_t end_storms = 0;  ///< random ones; nothing but storms is run
+    std::string storm = {};        ///< one sequence; nothing else is run
     std::string mutant;
     bool json = false;
     unsigned threads = std::max(1U, std::thread::hardware_concurrency());
@@ -192,6 +193,14 @@ int run_only_storms(const Options& options) {
     return report(options, totals);
 }
 
+int run_one_storm(const Options& options) {
+    const StormResult result = run_end_storm(options.storm);
+    for (const Violation& violation : result.violations)
+        std::fprintf(stderr, "%s: %s\n", violation.promise.c_str(), violation.text.c_str());
+    return report(options,
+                  {.end_storms = result.sequences, .storm_events = result.events, .violations = result.violations.size()});
+}
+
 int replay(const Options& options) {
     std::string trace;
     TransactionRunResult second;
@@ -263,6 +272,8 @@ Options parse(int count, char** arguments) {
             options.count = number(at);
         } else if (argument == "--end-storms") {
             options.end_storms = number(at);
+        } else if (argument == "--storm" && at + 1 < count) {
+            options.storm = arguments[++at];
         } else if (argument == "--first") {
             options.first = number(at);
         } else if (argument == "--seed") {
@@ -275,7 +286,8 @@ Options parse(int count, char** arguments) {
         } else {
             throw std::invalid_argument{
                 "unknown argument \"" + std::string{argument} +
-                "\"; known: --seeds N, --first S, --seed S, --end-storms N, --mutants, --mutant NAME, --threads N, --json"};
+                "\"; known: --seeds N, --first S, --seed S, --end-storms N, --storm EVENTS, --mutants, --mutant NAME, "
+                "--threads N, --json"};
         }
     }
     return options;
@@ -290,6 +302,7 @@ int main(int count, char** arguments) {
         const Options options = parse(count, arguments);
         if (options.mutants) return prove_mutants(options);
         hufu::activate_mutant(options.mutant);
+        if (!options.storm.empty()) return run_one_storm(options);
         if (options.end_storms > 0) return run_only_storms(options);
         return options.one ? replay(options) : run_seeds(options);
     } catch (const std::invalid_argument& error) {

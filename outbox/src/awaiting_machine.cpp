@@ -139,6 +139,7 @@ void AwaitingMachine::take_overdue(Overdue overdue, SteadyTime now) {
                                   .sends = message.sends,
                                   .deadline = message.asked.deadline,
                                   .backoff_cap = message.asked.backoff_cap});
+        message.message.headers.set(resend_header, std::to_string(message.sends));
         batch->messages.push_back(std::move(message.message));
     }
     if (batch->messages.empty()) return;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include <hufu/core/mutant.hpp>
+
 namespace hufu::outbox {
 namespace {
 
@@ -168,9 +170,17 @@ ReceiptDuty::ReceiptDuty(std::string group, const Message& message) : group_{std
     if (std::find(groups.begin(), groups.end(), group_) != groups.end()) topic_ = asked->receipts_topic;
 }
 
-Message ReceiptDuty::done() const { return receipt_message(topic_, {.message = message_, .group = group_}); }
+std::optional<Message> ReceiptDuty::with_effect(Handled handled) const {
+    if (!owed() || (handled != Handled::done && handled != Handled::already_done)) return std::nullopt;
+    return receipt_message(topic_, {.message = message_, .group = group_});
+}
 
-Message ReceiptDuty::refused(std::string_view reason) const {
+std::optional<Message> ReceiptDuty::afterwards(Handled handled, std::string_view reason, bool written) const {
+    if (!owed()) return std::nullopt;
+    if (handled == Handled::already_done && !written && !mutant_active("duplicate_keeps_silent")) {
+        return receipt_message(topic_, {.message = message_, .group = group_});
+    }
+    if (handled != Handled::reject) return std::nullopt;
     return receipt_message(topic_, {.message = message_,
                                     .group = group_,
                                     .outcome = Receipt::Outcome::refused,

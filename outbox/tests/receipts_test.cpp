@@ -82,12 +82,21 @@ TEST(Receipts, ReadTheirOwnMessages) {
 TEST(Receipts, AreOwedByTheGroupsThatAreNamed) {
     const Message message = with_receipts({.id = id, .topic = "orders"}, {.groups = {"stock"}, .receipts_topic = "r"});
     EXPECT_FALSE((ReceiptDuty{"points", message}.owed()));
+    EXPECT_FALSE((ReceiptDuty{"points", message}.with_effect(Handled::done).has_value()));
     EXPECT_FALSE((ReceiptDuty{"stock", Message{.id = id}}.owed()));
+    EXPECT_FALSE((ReceiptDuty{"stock", Message{.id = id}}.afterwards(Handled::reject, "", false).has_value()));
     const ReceiptDuty duty{"stock", message};
     ASSERT_TRUE(duty.owed());
-    EXPECT_EQ(duty.done().topic, "r");
-    EXPECT_EQ(read_receipt(duty.done()).value(), (Receipt{.message = id, .group = "stock"}));
-    EXPECT_EQ(read_receipt(duty.refused(std::string(5'000, 'r')))->reason.size(), 1'000U);
+    EXPECT_EQ(duty.with_effect(Handled::done)->topic, "r");
+    EXPECT_EQ(read_receipt(*duty.with_effect(Handled::done)).value(), (Receipt{.message = id, .group = "stock"}));
+    EXPECT_FALSE(duty.with_effect(Handled::retry).has_value());
+    EXPECT_FALSE(duty.with_effect(Handled::reject).has_value());
+    EXPECT_FALSE(duty.afterwards(Handled::done, "", true).has_value());
+    EXPECT_FALSE(duty.afterwards(Handled::retry, "", true).has_value()) << "what was written was rolled back";
+    EXPECT_FALSE(duty.afterwards(Handled::already_done, "", true).has_value());
+    EXPECT_EQ(read_receipt(*duty.afterwards(Handled::already_done, "", false)).value(),
+              (Receipt{.message = id, .group = "stock"}));
+    EXPECT_EQ(read_receipt(*duty.afterwards(Handled::reject, std::string(5'000, 'r'), false))->reason.size(), 1'000U);
 }
 
 Delivery delivery(std::uint64_t position, Message message) {

@@ -1,6 +1,7 @@
 // hufu-sim: runs seeds of the simulated house, replays one, or proves that seeded bugs are found.
 #include "end_storm.hpp"
 #include "guard_world.hpp"
+#include "receipt_world.hpp"
 #include "transaction_world.hpp"
 #include "world.hpp"
 
@@ -55,6 +56,11 @@ constexpr Mutant mutants[] = {
     {"refused_verdict_kept", 33},
     {"undelivered_check_counted", 3},
     {"discard_after_n_checks", 5},
+    {"stale_claim_sent", 4},
+    {"outage_counts_as_send", 2},
+    {"duplicate_keeps_silent", 4},
+    {"claim_forgets_completion", 1},
+    {"first_receipt_completes", 1},
 };
 constexpr std::uint64_t mutant_seeds_max = 5000;
 constexpr std::size_t storm_length = 6;        // every sequence of so many events, when asked for storms
@@ -86,7 +92,8 @@ struct Totals {
     std::uint64_t failed_seed = 0;  ///< lowest, 0: none
 };
 
-/// The house of outbox, relays and guards, that of transaction messages, and that of leases and locks, under one seed.
+/// The house of outbox, relays and guards, that of transaction messages, that of leases and locks, and that of receipts, under
+/// one seed.
 RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string* trace = nullptr) {
     RunResult result = run_seed(seed, trace);
     if (trace != nullptr) *trace += "-- transaction messages\n";
@@ -101,6 +108,12 @@ RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string
     result.messages += guards.messages;
     result.crashes += guards.crashes;
     result.violations.insert(result.violations.end(), guards.violations.begin(), guards.violations.end());
+    if (trace != nullptr) *trace += "-- receipts\n";
+    ReceiptRunResult third = run_receipt_seed(seed, trace);
+    result.steps += third.steps;
+    result.messages += third.messages;
+    result.crashes += third.crashes;
+    for (auto& violation : third.violations) result.violations.push_back(std::move(violation));
     return result;
 }
 

@@ -102,8 +102,8 @@ Result<outbox::Overdue> Awaiting::claim_overdue(std::size_t limit, std::chrono::
         "with late as materialized (select message_id, sends from hufu.awaiting_due where due_at <= statement_timestamp() "
         "order by due_at limit $1::bigint), "
         "live as materialized (select l.sends, a.*, " HUFU_MISSING
-        " as missing from late l join hufu.awaiting a using (message_id) where not exists "
-        "(select from hufu.awaiting_parked p where p.message_id = a.message_id)), "
+        " as missing from late l cross join lateral (select * from hufu.awaiting w where w.message_id = l.message_id "
+        "and not exists (select from hufu.awaiting_parked p where p.message_id = w.message_id) offset 0) a), "
         "over as (delete from hufu.awaiting_due d using late l where d.message_id = l.message_id and not exists "
         "(select from live v where v.message_id = d.message_id)), "
         "held as (update hufu.awaiting_due d set due_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "

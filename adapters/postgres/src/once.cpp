@@ -8,7 +8,6 @@
 #include <optional>
 #include <utility>
 
-#include <hufu/core/mutant.hpp>
 #include <hufu/outbox/receipts.hpp>
 #include <hufu/postgres/outbox.hpp>
 
@@ -161,14 +160,14 @@ Handler once(ConnectionPool& pool, std::string group, Effect effect) {
         bool written = false;
         auto outcome = run_once(pool, key, idempotency::first_stored_at(delivery), [&](pqxx::work& work) {
             auto result = effect(work, delivery.message);
-            written = duty.owed() && (result.handled == Handled::done || result.handled == Handled::already_done);
-            if (written) outbox->append(work, duty.done());
+            if (const auto receipt = duty.with_effect(result.handled)) {
+                outbox->append(work, *receipt);
+                written = true;
+            }
             return result;
         });
-        if (duty.owed() && outcome.handled == Handled::already_done && !written && !mutant_active("duplicate_keeps_silent"))
-            return with_receipt(pool, *outbox, duty.done(), std::move(outcome));
-        if (duty.owed() && outcome.handled == Handled::reject)
-            return with_receipt(pool, *outbox, duty.refused(outcome.reason), outcome);
+        if (const auto receipt = duty.afterwards(outcome.handled, outcome.reason, written))
+            return with_receipt(pool, *outbox, *receipt, std::move(outcome));
         return {outcome.handled, std::move(outcome.reason)};
     };
 }

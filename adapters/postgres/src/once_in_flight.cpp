@@ -123,16 +123,13 @@ Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect,
                 pool, {group, delivery.message.id}, idempotency::first_stored_at(delivery),
                 [&](Transaction& tx) {
                     auto result = effect(tx, delivery.message);
-                    const bool good = result.handled == Handled::done || result.handled == Handled::already_done;
-                    if (duty.owed() && good) tx.append(duty.done());
+                    if (const auto receipt = duty.with_effect(result.handled)) tx.append(*receipt);
                     by_effect = result.handled == Handled::already_done;
                     return result;
                 },
                 options);
-            if (duty.owed() && outcome.handled == Handled::already_done && !by_effect)
-                return with_receipt(pool, duty.done(), std::move(outcome), options);
-            if (duty.owed() && outcome.handled == Handled::reject)
-                return with_receipt(pool, duty.refused(outcome.reason), outcome, options);
+            if (const auto receipt = duty.afterwards(outcome.handled, outcome.reason, by_effect))
+                return with_receipt(pool, *receipt, std::move(outcome), options);
             return {outcome.handled, std::move(outcome.reason)};
         };
 }

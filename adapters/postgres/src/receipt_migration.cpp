@@ -79,19 +79,20 @@ end $$)";
     "int4send(15) || convert_to('hufu-receipt-of', 'UTF8') || int4send(36) || convert_to(x.message_id::text, " \
     "'UTF8'), " BODY " from " FROM " x where x.outcome_topic <> ''"
 
-// Plans that do not rest on stale statistics: along the keys, whatever the tables' sizes seem to be.
-#define HUFU_BY_KEY \
-    " set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off "
+// Plans that do not rest on stale statistics: every look into a table goes along its key, whatever its size seems to be. `offset 0`
+// keeps the look-up of one row from becoming a join with the whole table.
+#define HUFU_BY_KEY " set enable_seqscan = off set enable_bitmapscan = off "
 
 constexpr const char* park =
     "create or replace function hufu.park_awaiting(ids uuid[], reasons text[]) returns void language plpgsql" HUFU_BY_KEY
     "as $$\nbegin\n    " HUFU_RECEIPT_LOCK
-    "\n    with p as materialized (select distinct on (t.id) t.id as message_id, t.reason, a.outcome_topic, a.ordering_key "
-    "from unnest(ids, reasons) as t(id, reason) join hufu.awaiting a on a.message_id = t.id order by t.id), "
+    "\n    with p as materialized (select t.id as message_id, t.reason, a.outcome_topic, a.ordering_key "
+    "from (select distinct on (u.id) u.id, u.reason from unnest(ids, reasons) as u(id, reason) order by u.id) t "
+    "cross join lateral (select * from hufu.awaiting w where w.message_id = t.id offset 0) a), "
     "put as (insert into hufu.awaiting_parked(message_id, reason) select message_id, reason from p on conflict do nothing "
     "returning message_id), "
     "fresh as (select p.* from p join put using (message_id)), "
-    "due as (delete from hufu.awaiting_due d using p where d.message_id = p.message_id), "
+    "due as (delete from hufu.awaiting_due where message_id = any(ids)), "
     "logged as (insert into hufu.awaiting_log(message_id, what, detail) select message_id, 'parked', reason from "
     "fresh) " HUFU_ANNOUNCE("fresh", "convert_to('parked: ' || x.reason, 'UTF8')") ";\nend $$";
 
@@ -113,7 +114,7 @@ constexpr const char* take =
     R"(    with r as materialized (
         select t.n, t.id, t.grp, t.outcome, t.reason, t.grp = any(a.groups) as asked
         from unnest(take_receipts.ids, take_receipts.groups, outcomes, reasons) with ordinality as t(id, grp, outcome, reason, n)
-        left join hufu.awaiting a on a.message_id = t.id),
+        left join lateral (select w.groups from hufu.awaiting w where w.message_id = t.id offset 0) a on true),
     best as materialized (select distinct on (id, grp) n, id, grp, outcome, reason from r where asked
         order by id, grp, outcome = 'done' desc, n),
     put as materialized (insert into hufu.receipt as known (message_id, consumer_group, outcome, reason)
@@ -123,8 +124,8 @@ constexpr const char* take =
     fresh as materialized (select b.n, b.id, b.outcome, b.reason, b.grp from best b
         join put on put.message_id = b.id and put.consumer_group = b.grp)
     select string_agg(case when f.n is not null then 't' when r.asked then 'd' when r.asked is not null then 'g'
-               when exists (select from hufu.receipt k where k.message_id = r.id and k.consumer_group = r.grp) then 'd'
-               when exists (select from hufu.awaited e where e.message_id = r.id) then 'g' else 'm' end, '' order by r.n),
+               when (select true from hufu.receipt k where k.message_id = r.id and k.consumer_group = r.grp) then 'd'
+               when (select true from hufu.awaited e where e.message_id = r.id) then 'g' else 'm' end, '' order by r.n),
            array_agg(f.id) filter (where f.outcome = 'done'),
            array_agg(f.id order by r.n) filter (where f.outcome = 'refused'),
            array_agg(f.grp || ' refused' || case when f.reason = '' then '' else ': ' || f.reason end order by r.n)
@@ -132,18 +133,19 @@ constexpr const char* take =
         into verdicts, confirmed, refused, why
         from r left join fresh f on f.n = r.n;
     if confirmed is not null then
-        with full_set as materialized (select distinct a.message_id from unnest(confirmed) as c(id)
-            join hufu.awaiting a on a.message_id = c.id
+        select array_agg(c.id) into completed from (select distinct u.id from unnest(confirmed) as u(id)) c
+            cross join lateral (select w.groups from hufu.awaiting w where w.message_id = c.id offset 0) a
             where cardinality(a.groups) = 1 or cardinality(a.groups) =
-                (select count(*) from hufu.receipt k where k.message_id = a.message_id and k.outcome = 'done')),
-        gone as (delete from hufu.awaiting a using full_set f where a.message_id = f.message_id
-            returning a.message_id, a.created_at, a.topic, a.keys, a.ordering_key, a.outcome_topic),
-        due as (delete from hufu.awaiting_due d using full_set f where d.message_id = f.message_id),
-        parked as (delete from hufu.awaiting_parked p using full_set f where p.message_id = f.message_id),
+                (select count(*) from hufu.receipt k where k.message_id = c.id and k.outcome = 'done');
+    end if;
+    if completed is not null then
+        with due as (delete from hufu.awaiting_due where message_id = any(completed)),
+        parked as (delete from hufu.awaiting_parked where message_id = any(completed)),
+        gone as (delete from hufu.awaiting where message_id = any(completed)
+            returning message_id, created_at, topic, keys, ordering_key, outcome_topic),
         ended as (insert into hufu.awaited(message_id, created_at, topic, keys, ordering_key, state)
-            select message_id, created_at, topic, keys, ordering_key, 'completed' from gone),
-        announced as ()" HUFU_ANNOUNCE("gone", "convert_to('completed', 'UTF8')") R"()
-        select array_agg(message_id) into completed from gone;
+            select message_id, created_at, topic, keys, ordering_key, 'completed' from gone)
+        )" HUFU_ANNOUNCE("gone", "convert_to('completed', 'UTF8')") R"(;
     end if;
     if refused is not null then
         perform hufu.park_awaiting(refused, why);
@@ -151,13 +153,12 @@ constexpr const char* take =
     if completed is null and refused is null then
         return verdicts;
     end if;
-    return (select string_agg(case
-            when substr(verdicts, n::int, 1) <> 't' then substr(verdicts, n::int, 1)
-            when done is not null and n = last then 'c'
+    return (select string_agg(case when verdict <> 't' then verdict when done is not null and n = last then 'c'
             when outcome = 'refused' and done is null then 'p' else 't' end, '' order by n)
-        from (select t.n, t.outcome, c.id as done,
-                  max(t.n) filter (where substr(verdicts, t.n::int, 1) = 't') over (partition by t.id) as last
-              from unnest(take_receipts.ids, outcomes) with ordinality as t(id, outcome, n)
+        from (select t.n, t.outcome, t.verdict, c.id as done,
+                  max(t.n) filter (where t.verdict = 't') over (partition by t.id) as last
+              from unnest(take_receipts.ids, outcomes, string_to_array(verdicts, null)) with ordinality
+                  as t(id, outcome, verdict, n)
               left join unnest(completed) as c(id) on c.id = t.id) v);
 end $$)";
 

@@ -107,15 +107,14 @@ Handler once(Database& database, std::string group, Effect effect) {
         auto outcome = run_once(database, GuardKey{group, delivery.message.id}, idempotency::first_stored_at(delivery),
                                 [&](Transaction& transaction) {
                                     auto result = effect(transaction, delivery.message);
-                                    written = duty.owed() &&
-                                              (result.handled == Handled::done || result.handled == Handled::already_done);
-                                    if (written) outbox->append(transaction, duty.done());
+                                    if (const auto receipt = duty.with_effect(result.handled)) {
+                                        outbox->append(transaction, *receipt);
+                                        written = true;
+                                    }
                                     return result;
                                 });
-        if (duty.owed() && outcome.handled == Handled::already_done && !written && !mutant_active("duplicate_keeps_silent"))
-            return with_receipt(database, *outbox, duty.done(), std::move(outcome));
-        if (duty.owed() && outcome.handled == Handled::reject)
-            return with_receipt(database, *outbox, duty.refused(outcome.reason), outcome);
+        if (const auto receipt = duty.afterwards(outcome.handled, outcome.reason, written))
+            return with_receipt(database, *outbox, *receipt, std::move(outcome));
         return {outcome.handled, std::move(outcome.reason)};
     };
 }

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <hufu/core/error.hpp>
+#include <hufu/core/handler.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/core/message.hpp>
 
@@ -36,6 +38,8 @@ struct Receipts {
 
 /// Set on a message that asks for receipts.
 inline constexpr std::string_view receipts_header = "hufu-receipts";
+/// Set on a message that is sent again because receipts are missing: how many sends came before.
+inline constexpr std::string_view resend_header = "hufu-resend";
 /// Set on the message that announces an end: the id of the message that ended.
 inline constexpr std::string_view receipt_of_header = "hufu-receipt-of";
 
@@ -69,14 +73,19 @@ struct Receipt {
 /// `protocol`/reject for a body that is no receipt.
 [[nodiscard]] Result<Receipt> read_receipt(const Message& message);
 
-/// What a consumer group owes the sender of a message it was given: nothing, unless the message names the group.
+/// What a consumer group owes the sender of a message it was given: nothing, unless the message names the group. Decides when
+/// a receipt is written; whoever runs the guarded effect writes it.
 class ReceiptDuty {
 public:
     ReceiptDuty(std::string group, const Message& message);
     [[nodiscard]] bool owed() const noexcept { return !topic_.empty(); }
-    /// To be appended in the transaction of the effect; again for each duplicate.
-    [[nodiscard]] Message done() const;
-    [[nodiscard]] Message refused(std::string_view reason) const;
+
+    /// What the effect's own transaction has to append, now that the effect has said `handled`: so there is no effect without a
+    /// receipt and no receipt without an effect.
+    [[nodiscard]] std::optional<Message> with_effect(Handled handled) const;
+    /// What has to be appended by itself after the guarded run ended so: once more for a duplicate, whose first receipt may be
+    /// lost; the refusal, which has no effect to go with. `written`: the transaction that was committed has appended it.
+    [[nodiscard]] std::optional<Message> afterwards(Handled handled, std::string_view reason, bool written) const;
 
 private:
     std::string group_;

@@ -52,6 +52,7 @@ public:
         posix_spawn_file_actions_t files;
         posix_spawn_file_actions_init(&files);
         constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC;
+        posix_spawn_file_actions_addopen(&files, 0, input_.c_str(), O_RDONLY, 0);
         posix_spawn_file_actions_addopen(&files, 1, file("out").c_str(), flags, 0600);
         posix_spawn_file_actions_addopen(&files, 2, file("err").c_str(), flags, 0600);
         pid_t child = -1;
@@ -69,6 +70,12 @@ public:
         return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of("out"), text_of("err")};
     }
 
+    /// What the programs started from now on read on standard input.
+    void give(const std::string& text) {
+        input_ = file("in");
+        std::ofstream{input_} << text;
+    }
+
     [[nodiscard]] Said run(const std::vector<std::string>& words) const { return wait(start(words)); }
 
 private:
@@ -79,6 +86,7 @@ private:
     }
 
     std::string folder_;
+    std::string input_ = "/dev/null";
 };
 
 }  // namespace hufu::cli

@@ -72,6 +72,48 @@ begin
                         append_with_receipts.body, append_with_receipts.deliver_at);
 end $$)";
 
+// For any language. The lane row is the last one whose number this session has drawn.
+constexpr const char* publish = R"(create or replace function hufu.publish_with_receipts(topic text, body bytea,
+    receipt_groups text[], ordering_key text default '', tag text default '', keys text[] default '{}',
+    headers jsonb default '{}', deadline interval default '30 seconds', backoff_cap interval default '10 minutes',
+    sends_max int default 8, receipts_topic text default 'hufu-receipts', outcome_topic text default '')
+    returns uuid language plpgsql as $$
+#variable_conflict use_variable
+declare
+    name constant text := '^[%|a-zA-Z0-9_-]{1,127}$';
+    id uuid;
+    asked text;
+    deadline_ms bigint := extract(epoch from publish_with_receipts.deadline) * 1000;
+    cap_ms bigint := extract(epoch from publish_with_receipts.backoff_cap) * 1000;
+begin
+    if coalesce(cardinality(receipt_groups), 0) not between 1 and 32
+       or exists (select from unnest(receipt_groups) as g where g is null or g !~ name)
+       or (select count(distinct g) from unnest(receipt_groups) as g) <> cardinality(receipt_groups) then
+        raise exception using errcode = 'HF002', message = format('receipts: the groups "%s" must be 1 to 32 names of 1 to 127 '
+            'characters of %%|a-zA-Z0-9_-, none twice', left(array_to_string(receipt_groups, ','), 80));
+    elsif deadline_ms is null or deadline_ms < 1 or cap_ms < deadline_ms or cap_ms > 2592000000 then
+        raise exception using errcode = 'HF002', message = format('receipts: deadline of %s ms must lie in the future, and '
+            'backoff_cap of %s ms must be from there to 30 days', deadline_ms, cap_ms);
+    elsif sends_max is null or sends_max not between 1 and 1000 then
+        raise exception using errcode = 'HF002', message = format('receipts: sends_max of %s must be 1 to 1000', sends_max);
+    elsif receipts_topic is null or receipts_topic !~ name or outcome_topic is null
+          or (outcome_topic <> '' and outcome_topic !~ name) then
+        raise exception using errcode = 'HF002', message = format('receipts: the topics "%s" and "%s" must be 1 to 127 '
+            'characters of %%|a-zA-Z0-9_-; the second may be empty', left(receipts_topic, 40), left(outcome_topic, 40));
+    end if;
+    asked := concat_ws(';', '1', array_to_string(receipt_groups, ','), deadline_ms, cap_ms, sends_max, receipts_topic,
+                       outcome_topic);
+    id := hufu.publish(publish_with_receipts.topic, publish_with_receipts.body,
+        ordering_key => publish_with_receipts.ordering_key, tag => publish_with_receipts.tag,
+        keys => publish_with_receipts.keys,
+        headers => publish_with_receipts.headers || jsonb_build_object('hufu-receipts', asked));
+    insert into hufu.awaiting(message_id, topic, tag, keys, ordering_key, headers, body, asked, groups, deadline_ms, outcome_topic)
+    select o.message_id, o.topic, o.tag, o.keys, o.ordering_key, o.headers, o.body, asked, receipt_groups, deadline_ms,
+           publish_with_receipts.outcome_topic
+    from hufu.outbox_0 o where o.seq = currval('hufu.outbox_0_seq');
+    return id;
+end $$)";
+
 // The announcement of an end, as `outbox::outcome_message` writes it.
 #define HUFU_ANNOUNCE(FROM, BODY)                                                                              \
     "insert into hufu.outbox_0(message_id, topic, keys, ordering_key, headers, body) "                         \
@@ -189,7 +231,7 @@ end $$)";
 outbox::Migration create_receipts() {
     outbox::Migration step{5, "create_receipts", {"set local lock_timeout = '5s'"}};
     step.statements.insert(step.statements.end(), std::begin(tables), std::end(tables));
-    for (const char* function : {append, park, take, resend}) step.statements.emplace_back(function);
+    for (const char* function : {append, publish, park, take, resend}) step.statements.emplace_back(function);
     step.statements.emplace_back(
         "insert into hufu.schema_migration(version, name) values (5, 'create_receipts') on conflict do nothing");
     return step;

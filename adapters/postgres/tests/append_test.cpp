@@ -192,6 +192,53 @@ TEST(Publish, RefusesWhatTheLibraryRefuses) {
     }
 }
 
+TEST(Publish, AsksForReceipts) {
+    const auto url = migrated_database();
+    auto connection = connect(url);
+    const auto id = value_of(*connection,
+                             "hufu.publish_with_receipts('orders', 'x', array['stock','points'], ordering_key => '7', "
+                             "deadline => '5 seconds', outcome_topic => 'ends')");
+    const auto rows = rows_of(url);
+    ASSERT_EQ(rows.size(), 1U);
+    const auto asked = outbox::decode_receipts(rows[0].message.headers.get(outbox::receipts_header).value()).value();
+    EXPECT_EQ(asked, (outbox::Receipts{
+                         .groups = {"stock", "points"}, .deadline = std::chrono::seconds{5}, .outcome_topic = "ends"}));
+    const auto book = Store{url}.awaiting_rows();
+    EXPECT_EQ(book->trace({.key = "7"}, 10)->at(0).id.to_string(), id);
+    const std::vector<outbox::Receipt> both{{.message = rows[0].message.id, .group = "stock"},
+                                            {.message = rows[0].message.id, .group = "points"}};
+    EXPECT_THAT(book->take(both).value(), ElementsAre(outbox::ReceiptVerdict::taken, outbox::ReceiptVerdict::completed));
+    for (const char* call :
+         {"array[]::text[]", "array['a','a']", "array['a,b']", "array[null]::text[]", "array['a'], deadline => '-1 second'",
+          "array['a'], deadline => '0'", "array['a'], sends_max => 0", "array['a'], backoff_cap => '1 second'",
+          "array['a'], outcome_topic => 'no spaces'"}) {
+        const auto refused = connection->run(std::string{"select hufu.publish_with_receipts('orders', 'x', "} + call + ")");
+        ASSERT_FALSE(refused) << call;
+        EXPECT_EQ(refused.error().disposition(), Disposition::reject) << call;
+    }
+    EXPECT_EQ(rows_of(url).size(), 2U) << "the announcement of the end is the only other row";
+}
+
+TEST(Transaction, AppendsWhatAsksForReceiptsInTheFlight) {
+    const auto url = migrated_database();
+    auto connection = connect(url);
+    MessageId id;
+    {
+        Transaction transaction{*connection};
+        id = transaction.append(message("orders", "7", "x"), {.groups = {"stock"}});
+        EXPECT_EQ(error_of([&] { transaction.append(message("orders", "8", "y"), {}); }).disposition(), Disposition::reject);
+        transaction.commit();
+    }
+    const auto book = Store{url}.awaiting_rows();
+    EXPECT_EQ(book->trace({.id = id}, 1)->at(0).state, "pending");
+    Transaction again{*connection};
+    Message twice = message("orders", "7", "x");
+    twice.id = id;
+    again.append(twice, {.groups = {"stock"}});
+    EXPECT_EQ(error_of([&] { again.commit(); }).code(), ErrorCode::conflict);
+    EXPECT_EQ(rows_of(url).size(), 1U);
+}
+
 TEST(Transaction, SendsStatementsAndMessagesWithCommit) {
     const auto url = migrated_database();
     auto connection = connect(url);

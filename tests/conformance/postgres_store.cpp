@@ -1,6 +1,7 @@
 // PostgreSQL: one private server for the program, a database of its own per test.
 #include <pqxx/pqxx>
 
+#include <hufu/postgres/consumer_memory.hpp>
 #include <hufu/postgres/once.hpp>
 #include <hufu/postgres/outbox.hpp>
 #include <hufu/postgres/schema.hpp>
@@ -90,6 +91,31 @@ public:
         });
     }
 
+    Handler processor(const std::string& group,
+                      std::function<idempotency::EffectResult(const Message&, idempotency::Outgoing&)> effect) override {
+        return [url = url_, group, effect = std::move(effect)](const Delivery& delivery) {
+            postgres::ConnectionPool own{url};
+            return postgres::once(own, group,
+                                  [&](pqxx::work& work, const Message& message, idempotency::Outgoing& outgoing) {
+                                      work.exec("update effects set n = n + 1");
+                                      return effect(message, outgoing);
+                                  })(delivery);
+        };
+    }
+    BatchHandler batch_handler(const std::string& group,
+                               std::function<idempotency::EffectResult(const Message&)> effect) override {
+        return postgres::once_batch(pool_, group, [effect = std::move(effect)](pqxx::work& work, const Message& message) {
+            work.exec("update effects set n = n + 1");
+            return effect(message);
+        });
+    }
+    std::unique_ptr<ParkedKeys> parked_keys(const std::string& group) override {
+        return postgres::parked_keys(pool_, group);
+    }
+    std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) override {
+        return postgres::attempt_rows(pool_, group);
+    }
+
     int effects() override { return static_cast<int>(number("select n from effects")); }
 
     void purge_old_guards(const std::string& group) override {
@@ -138,6 +164,9 @@ INSTANTIATE_TEST_SUITE_P(Postgres, OutboxStore, testing::Values(postgres_factory
 INSTANTIATE_TEST_SUITE_P(Postgres, ParkingLot, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, Guard, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, ReceiptBook, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, ConsumeProcessProduce, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, GuardedBatches, testing::Values(postgres_factory()));
+INSTANTIATE_TEST_SUITE_P(Postgres, ConsumerMemory, testing::Values(postgres_factory()));
 INSTANTIATE_TEST_SUITE_P(Postgres, Verdicts, testing::Values(postgres_factory()));
 
 }  // namespace

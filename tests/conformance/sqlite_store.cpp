@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include <hufu/sqlite/consumer_memory.hpp>
 #include <hufu/sqlite/once.hpp>
 #include <hufu/sqlite/outbox.hpp>
 #include <hufu/sqlite/outbox_store.hpp>
@@ -100,6 +101,32 @@ public:
         });
     }
 
+    Handler processor(const std::string& group,
+                      std::function<idempotency::EffectResult(const Message&, idempotency::Outgoing&)> effect) override {
+        return [path = database_->path(), group, effect = std::move(effect)](const Delivery& delivery) {
+            sqlite::Database own{path};
+            return sqlite::once(own, group,
+                                [&](sqlite::Transaction& tx, const Message& message, idempotency::Outgoing& outgoing) {
+                                    tx.execute("update effects set n = n + 1");
+                                    return effect(message, outgoing);
+                                })(delivery);
+        };
+    }
+    BatchHandler batch_handler(const std::string& group,
+                               std::function<idempotency::EffectResult(const Message&)> effect) override {
+        return sqlite::once_batch(*database_, group,
+                                  [effect = std::move(effect)](sqlite::Transaction& tx, const Message& message) {
+                                      tx.execute("update effects set n = n + 1");
+                                      return effect(message);
+                                  });
+    }
+    std::unique_ptr<ParkedKeys> parked_keys(const std::string& group) override {
+        return sqlite::parked_keys(*database_, group);
+    }
+    std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) override {
+        return sqlite::attempt_rows(*database_, group);
+    }
+
     int effects() override { return static_cast<int>(number("select n from effects")); }
 
     void purge_old_guards(const std::string& group) override {
@@ -146,6 +173,9 @@ INSTANTIATE_TEST_SUITE_P(Sqlite, OutboxStore, testing::Values(sqlite_factory()))
 INSTANTIATE_TEST_SUITE_P(Sqlite, ParkingLot, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, Guard, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, ReceiptBook, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, ConsumeProcessProduce, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, GuardedBatches, testing::Values(sqlite_factory()));
+INSTANTIATE_TEST_SUITE_P(Sqlite, ConsumerMemory, testing::Values(sqlite_factory()));
 INSTANTIATE_TEST_SUITE_P(Sqlite, Verdicts, testing::Values(sqlite_factory()));
 
 }  // namespace

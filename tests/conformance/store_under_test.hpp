@@ -6,8 +6,11 @@
 #include <string>
 #include <vector>
 
+#include <hufu/core/consumer_ports.hpp>
+#include <hufu/core/handler.hpp>
 #include <hufu/core/message.hpp>
 #include <hufu/idempotency/once.hpp>
+#include <hufu/idempotency/outgoing.hpp>
 #include <hufu/outbox/store.hpp>
 #include <hufu/txmsg/producer.hpp>
 #include <hufu/txmsg/verdict_store.hpp>
@@ -48,6 +51,16 @@ public:
     /// Delivers `id`, guarded for `group`. The effect adds one to a counter in the same transaction; `effect` then decides.
     virtual idempotency::OnceOutcome deliver(const std::string& group, const MessageId& id, SystemTime first_stored_at,
                                              const std::function<idempotency::EffectResult()>& effect) = 0;
+    /// A handler that adds one to the counter and sends what `effect` says, on connections of its own: for use in a forked
+    /// process too.
+    [[nodiscard]] virtual Handler processor(
+        const std::string& group,
+        std::function<idempotency::EffectResult(const Message&, idempotency::Outgoing&)> effect) = 0;
+    /// A handler of batches, each effect of which adds one to the counter.
+    [[nodiscard]] virtual BatchHandler batch_handler(const std::string& group,
+                                                     std::function<idempotency::EffectResult(const Message&)> effect) = 0;
+    [[nodiscard]] virtual std::unique_ptr<ParkedKeys> parked_keys(const std::string& group) = 0;
+    [[nodiscard]] virtual std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) = 0;
     /// The counter, as committed.
     [[nodiscard]] virtual int effects() = 0;
     /// Deletes the group's guard rows that are older than an hour, after making all of them two hours old.

@@ -63,6 +63,13 @@ protected:
     std::unique_ptr<StoreUnderTest> under_test_ = GetParam().make();
 };
 
+/// Effects that send, on the guard.
+class ConsumeProcessProduce : public Guard {};
+/// Several messages in one transaction, on the guard.
+class GuardedBatches : public Guard {};
+/// Parked keys and attempt rows.
+class ConsumerMemory : public Guard {};
+
 /// The verdict table and the producer that writes it.
 class Verdicts : public testing::TestWithParam<Factory> {
 protected:

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "consumer_migration.hpp"
 #include "receipt_migration.hpp"
 
 namespace hufu::postgres {
@@ -267,8 +268,8 @@ end $$)",
 }  // namespace
 
 std::span<const outbox::Migration> migrations() {
-    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(), create_verdict(), create_fence(),
-                                                    create_receipts()};
+    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(),    create_verdict(),
+                                                    create_fence(),  create_receipts(), create_consumer_memory()};
     return all;
 }
 

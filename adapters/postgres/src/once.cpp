@@ -11,76 +11,10 @@
 #include <hufu/outbox/receipts.hpp>
 #include <hufu/postgres/outbox.hpp>
 
-#include "effect_work.hpp"
-#include "row.hpp"
+#include "guard_work.hpp"
 
 namespace hufu::postgres {
 namespace {
-
-constexpr std::string_view about = "guarded effect";
-
-std::string from_hex(std::string_view text) {
-    const auto digit = [](char character) { return character <= '9' ? character - '0' : character - 'a' + 10; };
-    std::string bytes;
-    for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-        bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
-    return bytes;
-}
-
-class Work final : public EffectWork, public idempotency::GuardRows {
-public:
-    /// `wait`: how long the guard row waits for another's transaction; none: the server's own limit.
-    explicit Work(pqxx::connection& connection, std::optional<std::chrono::milliseconds> wait = {})
-        : EffectWork{connection}, wait_{wait} {}
-
-    Result<idempotency::GuardSeen> insert(const idempotency::GuardKey& key) override {
-        return guarded<idempotency::GuardSeen>(Setting::in_transaction, about, [&]() -> Result<idempotency::GuardSeen> {
-            const std::string group = work().quote(key.group);
-            // The limit travels with the insert. It holds for the effect's own statements too.
-            const auto rows = work().exec(
-                limit() + "with mine as (insert into hufu.guard(consumer_group, message_id) values (" + group + ", '" +
-                key.id.to_string() + "'::uuid) on conflict do nothing returning 1) select exists (select from mine)::int, " +
-                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = " +
-                group + ")");
-            // The row of another is visible to the next statement only: its transaction has just ended.
-            if (rows[0][0].as<int>() == 0) return find(key);
-            return idempotency::GuardSeen{false, {}, time_of(rows[0][1])};
-        });
-    }
-
-    Result<idempotency::GuardSeen> find(const idempotency::GuardKey& key) override {
-        return guarded<idempotency::GuardSeen>(Setting::in_transaction, about, [&]() -> Result<idempotency::GuardSeen> {
-            const auto rows = work().exec_params(
-                "select g.message_id is not null, encode(coalesce(g.result, ''), 'hex'), "
-                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = $1) "
-                "from (select 1) one left join hufu.guard g on g.consumer_group = $1 and g.message_id = $2::uuid",
-                key.group, key.id.to_string());
-            return idempotency::GuardSeen{rows[0][0].as<bool>(), from_hex(rows[0][1].as<std::string>()),
-                                          time_of(rows[0][2])};
-        });
-    }
-
-    Result<void> keep_result(const idempotency::GuardKey& key, std::string_view result) override {
-        return guarded<void>(Setting::in_transaction, about, [&]() -> Result<void> {
-            work().exec_params(
-                "update hufu.guard set result = $3::bytea where consumer_group = $1 and message_id = $2::uuid", key.group,
-                key.id.to_string(), hex(result));
-            return {};
-        });
-    }
-
-private:
-    [[nodiscard]] std::string limit() const {
-        if (!wait_) return {};
-        return "set local lock_timeout = " + std::to_string(std::max<std::int64_t>(wait_->count(), 1)) + "; ";
-    }
-    template <class Field>
-    static SystemTime time_of(const Field& field) {
-        return field.is_null() ? SystemTime{} : SystemTime{std::chrono::microseconds{field.template as<std::int64_t>()}};
-    }
-
-    std::optional<std::chrono::milliseconds> wait_;
-};
 
 /// A receipt by itself: for a duplicate, whose effect is committed already, and for a refusal, which has none. Where it cannot
 /// be written the delivery has to come again.
@@ -120,7 +54,7 @@ Result<ConnectionPool::Lent> ConnectionPool::lend() {
             return Lent{*this, std::move(connection)};
         }
     }
-    return guarded<Lent>(Setting::connecting, about, [&]() -> Result<Lent> {
+    return guarded<Lent>(Setting::connecting, guard_about, [&]() -> Result<Lent> {
         return Lent{*this, std::make_unique<pqxx::connection>(url_)};
     });
 }
@@ -129,7 +63,7 @@ idempotency::OnceOutcome run_once(ConnectionPool& pool, const idempotency::Guard
                                   const std::function<idempotency::EffectResult(pqxx::work&)>& effect) {
     auto lent = pool.lend();
     if (!lent) return {Handled::retry, {}, lent.error().text()};
-    Work work{**lent};
+    GuardWork work{**lent};
     return idempotency::run_once(idempotency::OnceMachine{key, first_stored_at}, work, work,
                                  [&] { return effect(work.work()); });
 }
@@ -147,7 +81,7 @@ idempotency::HttpReply answer_once(ConnectionPool& pool, const idempotency::Http
         if (reply.status < 500) tx.commit();
         return reply;
     }
-    Work work{**lent, wait};
+    GuardWork work{**lent, wait};
     return question.answer(idempotency::run_once(idempotency::OnceMachine{question.guard_key(), system_clock().system_now()},
                                                  work, work, [&] { return question.keep(application(work.work())); }));
 }
@@ -175,6 +109,23 @@ Handler once(ConnectionPool& pool, std::string group, Effect effect) {
 Handler once(ConnectionPool& pool, const idempotency::GuardDeclaration& declaration, Effect effect) {
     idempotency::check(declaration).value();
     return once(pool, declaration.group, std::move(effect));
+}
+
+Effect sending(std::string group, Process process, OutboxOptions options) {
+    return [group = std::move(group), process = std::move(process), outbox = std::make_shared<Outbox>(options)](
+               pqxx::work& work, const Message& message) {
+        idempotency::Outgoing outgoing{group, message};
+        auto result = process(work, message, outgoing);
+        // Nothing of a failed effect is sent; `already_done` is committed like `done`.
+        if (result.handled == Handled::done || result.handled == Handled::already_done)
+            outbox->append(work, outgoing.messages());
+        return result;
+    };
+}
+
+Handler once(ConnectionPool& pool, std::string group, Process process, OutboxOptions options) {
+    auto effect = sending(group, std::move(process), options);
+    return once(pool, std::move(group), std::move(effect));
 }
 
 Handler once(const std::string& url, std::string group, Effect effect) {

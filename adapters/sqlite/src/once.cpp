@@ -8,6 +8,7 @@
 
 #include <hufu/core/assert.hpp>
 #include <hufu/core/mutant.hpp>
+#include <hufu/idempotency/once_batch.hpp>
 #include <hufu/outbox/receipts.hpp>
 #include <hufu/sqlite/outbox.hpp>
 
@@ -117,6 +118,46 @@ Handler once(Database& database, std::string group, Effect effect) {
             return with_receipt(database, *outbox, *receipt, std::move(outcome));
         return {outcome.handled, std::move(outcome.reason)};
     };
+}
+
+Effect sending(std::string group, Process process) {
+    return [group = std::move(group), process = std::move(process)](Transaction& transaction, const Message& message) {
+        idempotency::Outgoing outgoing{group, message};
+        auto result = process(transaction, message, outgoing);
+        // Nothing of a failed effect is sent; `already_done` is committed like `done`.
+        if (result.handled == Handled::done || result.handled == Handled::already_done) {
+            Outbox outbox{transaction.database().clock()};
+            for (const auto& one : outgoing.messages()) outbox.append(transaction, one);
+        }
+        return result;
+    };
+}
+
+Handler once(Database& database, std::string group, Process process) {
+    auto effect = sending(group, std::move(process));
+    return once(database, std::move(group), std::move(effect));
+}
+
+BatchHandler once_batch(Database& database, std::string group, Effect effect) {
+    auto alone = once(database, group, effect);
+    return [&database, group = std::move(group), effect = std::move(effect), alone = std::move(alone),
+            outbox = std::make_shared<Outbox>(database.clock())](std::span<const Delivery* const> batch) {
+        GuardedTransaction guarded{database};
+        const auto run = [&](std::size_t place) {
+            const auto& message = batch[place]->message;
+            auto result = effect(guarded.transaction(), message);
+            const outbox::ReceiptDuty duty{group, message};
+            if (duty.owed() && (result.handled == Handled::done || result.handled == Handled::already_done))
+                outbox->append(guarded.transaction(), duty.done());
+            return result;
+        };
+        return idempotency::run_once_batch(group, batch, {guarded, guarded, run, alone});
+    };
+}
+
+BatchHandler once_batch(Database& database, std::string group, Process process) {
+    auto effect = sending(group, std::move(process));
+    return once_batch(database, std::move(group), std::move(effect));
 }
 
 idempotency::HttpReply answer_once(Database& database, const idempotency::HttpGuard& edge, const idempotency::HttpCall& call,

@@ -5,6 +5,7 @@
 #include <hufu/core/mutant.hpp>
 
 #include "error.hpp"
+#include "consumer_migration.hpp"
 #include "receipt_migration.hpp"
 
 namespace hufu::sqlite {
@@ -130,7 +131,7 @@ Error newer(const Database& database, int found, int expected) {
 }  // namespace
 
 std::vector<outbox::Migration> migrations() {
-    return {create_outbox(), create_guard(), create_verdict(), create_receipts()};
+    return {create_outbox(), create_guard(), create_verdict(), create_receipts(), create_consumer_memory()};
 }
 
 Result<int> migrate(Database& database) {

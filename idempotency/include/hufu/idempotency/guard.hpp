@@ -3,8 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
@@ -44,6 +47,17 @@ public:
     /// Inserts the row of `key`. Where another transaction is inserting the same key, waits for its end (a unique key
     /// does that), so that of two duplicates exactly one is first.
     virtual Result<GuardSeen> insert(const GuardKey& key) = 0;
+    /// `insert` of several, which are in ascending order of their ids: whoever inserts several in the same order waits for
+    /// others, and never in a circle.
+    virtual Result<std::vector<GuardSeen>> insert_all(std::span<const GuardKey> keys) {
+        std::vector<GuardSeen> seen;
+        for (const auto& key : keys) {
+            auto one = insert(key);
+            if (!one) return one.error();
+            seen.push_back(std::move(*one));
+        }
+        return seen;
+    }
     /// Looks without inserting: what a repeated request may be answered with.
     virtual Result<GuardSeen> find(const GuardKey& key) = 0;
     /// Keeps `result` with the row inserted before in this transaction, for duplicates to be answered with.

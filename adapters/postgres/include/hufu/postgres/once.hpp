@@ -16,6 +16,8 @@
 #include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
+#include <hufu/idempotency/outgoing.hpp>
+#include <hufu/postgres/outbox.hpp>
 
 namespace hufu::postgres {
 
@@ -68,6 +70,20 @@ using Effect = std::function<idempotency::EffectResult(pqxx::work&, const Messag
 [[nodiscard]] Handler once(ConnectionPool& pool, const idempotency::GuardDeclaration& declaration, Effect effect);
 /// With a pool of its own.
 [[nodiscard]] Handler once(const std::string& url, std::string group, Effect effect);
+
+/// An effect that sends: what it adds to `Outgoing` commits with it.
+using Process = std::function<idempotency::EffectResult(pqxx::work&, const Message&, idempotency::Outgoing& outgoing)>;
+
+/// Consume, process, produce in one call: guard row, effect and outgoing messages are one transaction. What is sent has ids
+/// that follow from group, incoming id and place (`idempotency::derived_id`), the same however often the effect is run.
+[[nodiscard]] Handler once(ConnectionPool& pool, std::string group, Process process, OutboxOptions options = {});
+/// `process` as an effect, for whatever takes one.
+[[nodiscard]] Effect sending(std::string group, Process process, OutboxOptions options = {});
+
+/// The same for batches: the guard rows and effects of up to `ConsumerOptions::batch_max` messages are one transaction with one
+/// commit. A message that fails takes no other with it (`idempotency::run_once_batch`).
+[[nodiscard]] BatchHandler once_batch(ConnectionPool& pool, std::string group, Effect effect);
+[[nodiscard]] BatchHandler once_batch(ConnectionPool& pool, std::string group, Process process, OutboxOptions options = {});
 
 /// The same for one message, with the stored result: for edges that answer a caller. `first_stored_at` is when the
 /// message (or request) was first accepted anywhere; see `idempotency::first_stored_at`.

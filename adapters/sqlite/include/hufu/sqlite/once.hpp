@@ -11,6 +11,7 @@
 #include <hufu/idempotency/grade.hpp>
 #include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
+#include <hufu/idempotency/outgoing.hpp>
 #include <hufu/sqlite/database.hpp>
 
 namespace hufu::sqlite {
@@ -33,6 +34,20 @@ using Effect = std::function<idempotency::EffectResult(Transaction&, const Messa
 ///         return hufu::Handled::done;
 ///     }), stop);
 [[nodiscard]] Handler once(Database& database, std::string group, Effect effect);
+
+/// An effect that sends: what it adds to `Outgoing` commits with it.
+using Process = std::function<idempotency::EffectResult(Transaction&, const Message&, idempotency::Outgoing& outgoing)>;
+
+/// Consume, process, produce in one call: guard row, effect and outgoing messages are one transaction. What is sent has ids
+/// that follow from group, incoming id and place (`idempotency::derived_id`), the same however often the effect is run.
+[[nodiscard]] Handler once(Database& database, std::string group, Process process);
+/// `process` as an effect, for whatever takes one.
+[[nodiscard]] Effect sending(std::string group, Process process);
+
+/// The same for batches: the guard rows and effects of up to `ConsumerOptions::batch_max` messages are one transaction with one
+/// commit. A message that fails takes no other with it (`idempotency::run_once_batch`).
+[[nodiscard]] BatchHandler once_batch(Database& database, std::string group, Effect effect);
+[[nodiscard]] BatchHandler once_batch(Database& database, std::string group, Process process);
 /// Says beforehand for how long messages are remembered and how late duplicates may come. Throws `hufu::Exception` with the
 /// arithmetic where the window is too short (`idempotency::check`). Clean up by the same declaration (`purge_guards`).
 [[nodiscard]] Handler once(Database& database, const idempotency::GuardDeclaration& declaration, Effect effect);

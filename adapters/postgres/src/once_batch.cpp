@@ -22,8 +22,7 @@ BatchHandler once_batch(ConnectionPool& pool, std::string group, Effect effect) 
             const auto& message = batch[place]->message;
             auto result = effect(work.work(), message);
             const outbox::ReceiptDuty duty{group, message};
-            if (duty.owed() && (result.handled == Handled::done || result.handled == Handled::already_done))
-                outbox->append(work.work(), duty.done());
+            if (const auto receipt = duty.with_effect(result.handled)) outbox->append(work.work(), *receipt);
             return result;
         };
         return idempotency::run_once_batch(group, batch, {work, work, run, alone});

@@ -147,8 +147,7 @@ BatchHandler once_batch(Database& database, std::string group, Effect effect) {
             const auto& message = batch[place]->message;
             auto result = effect(guarded.transaction(), message);
             const outbox::ReceiptDuty duty{group, message};
-            if (duty.owed() && (result.handled == Handled::done || result.handled == Handled::already_done))
-                outbox->append(guarded.transaction(), duty.done());
+            if (const auto receipt = duty.with_effect(result.handled)) outbox->append(guarded.transaction(), *receipt);
             return result;
         };
         return idempotency::run_once_batch(group, batch, {guarded, guarded, run, alone});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <deque>
+#include <optional>
 #include <utility>
 
 #include <hufu/degradation/packed_message.hpp>
@@ -155,48 +157,63 @@ std::vector<std::vector<std::string>> StreamReader::by_shard(std::span<const Ent
     return sorted;
 }
 
+/// One flight for all shards, so that a server that syncs with every write syncs once for them.
 Result<std::size_t> StreamReader::trim(std::span<const EntryId> entries) {
     std::size_t gone = 0;
     const auto sorted = by_shard(entries);
-    for (std::uint32_t shard = 0; shard < sorted.size(); ++shard) {
-        for (std::size_t at = 0; at < sorted[shard].size(); at += positions_per_script) {
-            const auto count = std::min(positions_per_script, sorted[shard].size() - at);
-            const auto trimmed = trim_shard(shard, std::span{sorted[shard]}.subspan(at, count));
-            if (!trimmed) return trimmed.error();
-            gone += *trimmed;
+    for (std::size_t at = 0;; at += positions_per_script) {
+        std::vector<std::uint32_t> numbers;
+        std::vector<std::span<const std::string>> parts;
+        for (std::uint32_t shard = 0; shard < sorted.size(); ++shard) {
+            if (shards_[shard].token.empty() || sorted[shard].size() <= at) continue;
+            const auto rest = std::span{sorted[shard]}.subspan(at);
+            numbers.push_back(shard);
+            parts.push_back(rest.first(std::min(positions_per_script, rest.size())));
         }
+        if (numbers.empty()) return gone;
+        const auto trimmed = trim_shards(numbers, parts);
+        if (!trimmed) return trimmed.error();
+        gone += *trimmed;
     }
-    return gone;
 }
 
-Result<std::size_t> StreamReader::trim_shard(std::uint32_t number, std::span<const std::string> positions) {
-    Shard& shard = shards_[number];
-    if (shard.token.empty()) return std::size_t{0};
-    std::size_t bytes = 0;
-    std::unordered_map<std::string_view, std::size_t> fields;
-    for (const auto& position : positions) {
-        const Taken& taken = shard.taken.at(position);
-        bytes += taken.bytes;
-        if (!taken.field.empty()) ++fields[taken.field];
+Result<std::size_t> StreamReader::trim_shards(std::span<const std::uint32_t> numbers,
+                                              std::span<const std::span<const std::string>> parts) {
+    std::deque<std::string> figures;  // what the words point into
+    std::vector<std::vector<std::string_view>> arguments;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        std::size_t bytes = 0;
+        std::unordered_map<std::string_view, std::size_t> fields;
+        for (const auto& position : parts[i]) {
+            const Taken& taken = shards_[numbers[i]].taken.at(position);
+            bytes += taken.bytes;
+            if (!taken.field.empty()) ++fields[taken.field];
+        }
+        auto& words = arguments.emplace_back();
+        words = {shards_[numbers[i]].token, lease_, figures.emplace_back(std::to_string(bytes)),
+                 figures.emplace_back(std::to_string(parts[i].size()))};
+        words.insert(words.end(), parts[i].begin(), parts[i].end());
+        for (const auto& [field, number_of] : fields) {
+            words.push_back(field);
+            words.push_back(figures.emplace_back(std::to_string(number_of)));
+        }
     }
-    const std::string sum = std::to_string(bytes);
-    const std::string count = std::to_string(positions.size());
-    std::vector<std::string_view> words{shard.token, lease_, sum, count};
-    words.insert(words.end(), positions.begin(), positions.end());
-    std::vector<std::string> counts;
-    counts.reserve(fields.size());
-    for (const auto& [field, number_of] : fields) {
-        words.push_back(field);
-        words.push_back(counts.emplace_back(std::to_string(number_of)));
+    const auto replies = buffer_.run(buffer_.trim_script, numbers, arguments);
+    std::size_t gone = 0;
+    std::optional<Error> failed;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        Shard& shard = shards_[numbers[i]];
+        if (!replies[i]) {
+            failed = replies[i].error();
+        } else if (replies[i]->integer < 0) {
+            shard.lose();
+        } else {
+            for (const auto& position : parts[i]) shard.taken.erase(position);
+            gone += static_cast<std::size_t>(replies[i]->integer);
+        }
     }
-    const auto reply = buffer_.run(buffer_.trim_script, std::span{&number, 1}, std::span{&words, 1}).front();
-    if (!reply) return reply.error();
-    if (reply->integer < 0) {
-        shard.lose();
-        return std::size_t{0};
-    }
-    for (const auto& position : positions) shard.taken.erase(position);
-    return static_cast<std::size_t>(reply->integer);
+    // Those of the shards that answered are gone; asked for again they are not counted twice.
+    return failed ? Result<std::size_t>{*failed} : Result<std::size_t>{gone};
 }
 
 Result<void> StreamReader::park(std::span<const EntryId> entries, std::string_view reason) {

@@ -43,7 +43,8 @@ private:
     [[nodiscard]] std::vector<std::uint32_t> owned() const;
     /// Positions by shard, of those that are ours.
     [[nodiscard]] std::vector<std::vector<std::string>> by_shard(std::span<const degradation::EntryId> entries) const;
-    Result<std::size_t> trim_shard(std::uint32_t shard, std::span<const std::string> positions);
+    [[nodiscard]] Result<std::size_t> trim_shards(std::span<const std::uint32_t> numbers,
+                                                  std::span<const std::span<const std::string>> parts);
     Result<void> park_shard(std::uint32_t shard, std::span<const std::string> positions, std::string_view reason);
 
     StreamBuffer::Impl& buffer_;

@@ -58,7 +58,7 @@ TEST(LadderMachine, BuffersWhatIsUnansweredOnceTheBreakerIsOpen) {
 TEST(LadderMachine, OpensForABrokerThatKeepsSilentAndBuffers) {
     LadderRig rig;
     rig.add("a", "1");
-    rig.pass(499ms);
+    rig.pass(79ms);
     EXPECT_EQ(rig.place("1"), "open");
     rig.pass(1ms);
     EXPECT_EQ(rig.place("1"), "buffer:redis");

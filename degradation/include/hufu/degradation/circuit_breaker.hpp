@@ -26,8 +26,9 @@ struct BreakerOptions {
     std::chrono::milliseconds slow_after{1'000};
     /// … of at least so many.
     std::uint32_t answers_min = 20;
-    /// Opens when something is under way and no answer at all came for so long.
-    std::chrono::milliseconds silence_max{500};
+    /// Opens when something is under way and no answer at all came for so long. Short, because it is also how long callers wait
+    /// for a broker that died while nothing was under way; a broker that often pauses for longer wants more.
+    std::chrono::milliseconds silence_max{80};
     /// A refused or reset connection opens at once, without a window.
     bool open_when_connection_fails = true;
     /// How long it stays open before the next probe. Never exhausted.

@@ -131,12 +131,11 @@ TEST_F(ReceiptPath, AnOrderIsConfirmedByItsConsumerAcrossTheBroker) {
     const auto orders = connect::subscription(broker_url_, {.group = "stock", .topics = {"orders"}}).value();
     const auto ends = connect::subscription(broker_url_, {.group = "shop", .topics = {"order-outcomes"}}).value();
     {
-        std::vector<std::jthread> threads;
-        threads.emplace_back([&] { relay("shop", stop.get_token()); });
-        threads.emplace_back([&] { relay("stock", stop.get_token()); });
         sqlite::Database& stock = *open("stock");
-        threads.emplace_back([&] { consume(stock, *orders, *publisher_, stop.get_token()); });
-        threads.emplace_back([&] { take_in(*store, broker_url_, stop.get_token()); });
+        const std::jthread shop_relay{[&] { relay("shop", stop.get_token()); }};
+        const std::jthread stock_relay{[&] { relay("stock", stop.get_token()); }};
+        const std::jthread consumer{[&] { consume(stock, *orders, *publisher_, stop.get_token()); }};
+        const std::jthread intake{[&] { take_in(*store, broker_url_, stop.get_token()); }};
         const auto end = ends->receive(1, 60s, {}).value();
         ASSERT_EQ(end.size(), 1U);
         EXPECT_EQ(end[0].message.body, "completed");

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -231,7 +232,8 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
     void drain(std::size_t number, const std::stop_token& stop) {
         const auto reader = ladder.rungs[number].buffer->reader("ladder-" + ids.next().to_string());
         DrainMachine decide;
-        std::size_t batch = 1;  // grows with success, so that a broker that is just back is not run over
+        bool some_parked = true;  // by an earlier process, for all that is known
+        std::size_t batch = 1;    // grows with success, so that a broker that is just back is not run over
         while (!stop.stop_requested()) {
             if (!wait_for_work(number)) {
                 continue;
@@ -244,15 +246,18 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
                 continue;
             }
             const auto held = held_by_earlier(number, *read);
-            if (!held) {
+            auto parked = some_parked ? parked_keys(number) : std::optional{std::set<ConsumerKey>{}};
+            if (!held || !parked) {
                 (void)reader->release();
                 pause();
                 continue;
             }
-            const auto messages = decide.take(std::move(*read), *held);
+            some_parked = !parked->empty();
+            const auto messages = decide.take(std::move(*read), *held, std::move(*parked));
             const auto outcomes = publish_through_breaker(messages);
             const auto settled = decide.settle(outcomes);
             const bool kept = apply(number, *reader, settled);
+            some_parked = some_parked || !settled.park.empty();
             batch = settled.confirmed > 0 ? std::min(batch * 2, drain_batch_max) : 1;
             if (settled.again || !kept) {
                 (void)reader->release();
@@ -314,6 +319,22 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
             }
         }
         return held;
+    }
+
+    /// Keys of which the buffer has something set aside; nothing when it does not say. A buffer that cannot be looked at sees
+    /// to it itself.
+    std::optional<std::set<ConsumerKey>> parked_keys(std::size_t number) {
+        std::set<ConsumerKey> keys;
+        const auto seen = ladder.rungs[number].buffer->browse(Buffer::Shelf::parked, [&](const Entry& entry) {
+            if (!entry.message.ordering_key.empty()) {
+                keys.insert({entry.message.topic, entry.message.ordering_key});
+            }
+            return true;
+        });
+        if (!seen && seen.error().code() != ErrorCode::unsupported) {
+            return {};
+        }
+        return keys;
     }
 
     struct Replay {

@@ -12,9 +12,11 @@ ConsumerKey key_of(const Message& message) { return {message.topic, message.orde
 
 }  // namespace
 
-std::span<const Message> DrainMachine::take(std::vector<Entry> entries, const std::vector<bool>& held) {
+std::span<const Message> DrainMachine::take(std::vector<Entry> entries, const std::vector<bool>& held,
+                                            std::set<ConsumerKey> parked) {
     HUFU_ASSERT(messages_.empty() && (held.empty() || held.size() == entries.size()));
     early_ = {};
+    parked_keys_ = std::move(parked);
     std::set<ConsumerKey> left;
     for (std::size_t index = 0; index < entries.size(); ++index) {
         Entry& entry = entries[index];

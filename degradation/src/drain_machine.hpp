@@ -29,16 +29,18 @@ public:
         bool again = false;  ///< some were left: release, and read them again after a while
     };
 
-    /// `held[i]`: an earlier rung holds the key of `entries[i]`; then it is left. Empty: none. Returns what to publish, in
-    /// order; it stays here until `settle`.
-    [[nodiscard]] std::span<const Message> take(std::vector<Entry> entries, const std::vector<bool>& held);
+    /// `held[i]`: an earlier rung holds the key of `entries[i]`; then it is left. Empty: none. `parked`: keys of which the
+    /// buffer has something set aside, as it says now: a person may have put it back, and an earlier process may have set it
+    /// aside. Returns what to publish, in order; it stays here until `settle`.
+    [[nodiscard]] std::span<const Message> take(std::vector<Entry> entries, const std::vector<bool>& held,
+                                                std::set<ConsumerKey> parked);
     [[nodiscard]] Settled settle(std::span<const PublishOutcome> outcomes);
 
 private:
-    std::vector<EntryId> ids_;       // of messages_
-    std::vector<Message> messages_;  // to be published
-    Settled early_;                  // decided without publishing
-    std::set<ConsumerKey> parked_keys_;
+    std::vector<EntryId> ids_;           // of messages_
+    std::vector<Message> messages_;      // to be published
+    Settled early_;                      // decided without publishing
+    std::set<ConsumerKey> parked_keys_;  // of this batch
 };
 
 }  // namespace hufu::degradation

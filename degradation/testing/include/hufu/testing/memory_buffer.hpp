@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -89,6 +90,21 @@ public:
         std::vector<bool> held;
         for (const ConsumerKey& key : keys) held.push_back(barred_.contains(key));
         return held;
+    }
+
+    [[nodiscard]] Result<void> browse(Shelf shelf, const std::function<bool(const degradation::Entry&)>& see) override {
+        std::vector<degradation::Entry> shown;
+        {
+            const std::lock_guard lock{mutex_};
+            if (away_) return *away_;
+            for (const auto& [seq, entry] : shelf == Shelf::parked ? parked_ : entries_) {
+                shown.push_back({{0, std::to_string(seq)}, entry.message, entry.spilled_at, entry.deliveries});
+            }
+        }
+        for (const auto& entry : shown) {
+            if (!see(entry)) break;
+        }
+        return {};
     }
 
     [[nodiscard]] std::unique_ptr<degradation::BufferReader> reader(std::string) override {

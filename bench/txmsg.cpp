@@ -19,12 +19,14 @@ namespace {
 hufu::bench::BrokerOutcome alone(const hufu::bench::BrokerOptions& options) {
     namespace bench = hufu::bench;
     bench::BrokerOutcome outcome;
-    if (options.wanted("tx_w1")) outcome = bench::bench_tx_alone(options);
-    if (!options.wanted("pending_1m")) return outcome;
-    bench::BrokerOutcome pending = bench::bench_tx_pending(options);
-    outcome.lost += pending.lost;
-    outcome.invented += pending.invented;
-    outcome.rows.insert(outcome.rows.end(), pending.rows.begin(), pending.rows.end());
+    const auto add = [&](bench::BrokerOutcome part) {
+        outcome.lost += part.lost;
+        outcome.invented += part.invented;
+        outcome.rows.insert(outcome.rows.end(), part.rows.begin(), part.rows.end());
+    };
+    if (options.wanted("tx_w1")) add(bench::bench_tx_alone(options));
+    if (options.wanted("tx_w64")) add(bench::bench_tx_beside_plain(options));
+    if (options.wanted("pending_1m")) add(bench::bench_tx_pending(options));
     return outcome;
 }
 

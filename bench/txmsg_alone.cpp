@@ -72,4 +72,48 @@ BrokerOutcome bench_tx_alone(const BrokerOptions& options) {
     return outcome;
 }
 
+BrokerOutcome bench_tx_beside_plain(const BrokerOptions& options) {
+    constexpr std::size_t window = 64;
+    OurBroker broker{options};
+    std::uint64_t next_id = 1;
+    BrokerOutcome outcome;
+    std::vector<double> transactions;
+    std::vector<double> plain;
+    const auto leg = [&](std::chrono::nanoseconds duration) {
+        TxOptions load = tx_load(options, "tx_w64", window);
+        load.first_id = next_id;
+        load.duration = duration;
+        const auto result = TxClient::connect(broker.side().port, load).value().run().value();
+        next_id += result.begun;
+        return result.rate();
+    };
+    const std::chrono::nanoseconds duration = tx_load(options, "tx_w64", window).duration;
+    leg(std::chrono::milliseconds{500});
+    for (int i = 0; i < options.rounds; ++i) {
+        settle_disk(options.folder);
+        transactions.push_back(leg(duration));
+        settle_disk(options.folder);
+        LoadOptions load;
+        load.shape.topic = "plain";
+        load.window = window;
+        load.duration = duration;
+        LoadResult result;
+        plain.push_back(publish_leg(broker.side(), load, result).rate);
+        char line[120];
+        std::snprintf(line, sizeof line, "  round %d: %.0f transactions/s, %.0f plain sends/s", i + 1, transactions.back(),
+                      plain.back());
+        tell(line);
+    }
+    const double of_transactions = median(transactions);
+    const double of_plain = median(plain);
+    outcome.add({.name = "tx_w64", .unit = "transactions/s", .ours = of_transactions, .aim = {.ours = 60'000}});
+    outcome.add({.name = "tx_per_plain_send",
+                 .unit = "plain sends per transaction",
+                 .ours = of_plain / std::max(of_transactions, 1.0),
+                 .better = Better::lower,
+                 .aim = {.ours = 2.5},
+                 .beside = {{"plain_per_s", of_plain}}});
+    return outcome;
+}
+
 }  // namespace hufu::bench

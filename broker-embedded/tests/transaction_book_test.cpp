@@ -114,7 +114,8 @@ TEST(TransactionBook, AgreesWithASimpleOneInALongRun) {
             if (half.state == HalfState::pending && (first == nullptr || half.due < first->due)) first = &half;
             ASSERT_EQ(book.find(home)->due, half.due);
         }
-        ASSERT_EQ(book.with_hash(hash, 1'000'000), homes);
+        const auto found = book.with_hash(hash, 1'000'000);
+        ASSERT_EQ(std::vector<std::uint64_t>(found.begin(), found.end()), homes);
         ASSERT_EQ(book.next().has_value(), first != nullptr);
         if (first != nullptr) {
             ASSERT_EQ(book.next()->home, first->home);
@@ -148,7 +149,7 @@ TEST(RecentIds, KnowsTheLastOnesAndFewOthers) {
     for (std::size_t i = added.size() - RecentIds::each; i < added.size(); ++i) ASSERT_TRUE(ids.may_contain(added[i]));
     std::size_t wrong = 0;
     for (int i = 0; i < 100'000; ++i) wrong += ids.may_contain(random.next()) ? 1 : 0;
-    EXPECT_LT(wrong, 1'000U);
+    EXPECT_LT(wrong, 400U);
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ public:
         put(slot);
         ++used_;
     }
+    /// Fetches the place where a slot with this key will be put.
+    void prefetch(std::uint64_t key) const noexcept {
+        if (!cells_.empty()) __builtin_prefetch(&cells_[ideal(key)], 1);
+    }
     void erase(std::uint32_t slot) {
         std::size_t at = ideal(key_of_(slot));
         while (cells_[at] != slot) {

@@ -142,7 +142,7 @@ Meaning meaning_of(DispatchState& state, std::string_view id, std::string_view t
     meaning.halves = state.transactions.load_transaction(state, {}, id);
     if (!meaning.halves.empty()) {
         // Two groups may have used one id: the older one is meant.
-        const std::string group = meaning.halves.front().group;
+        const std::string group{meaning.halves.front().group};
         std::erase_if(meaning.halves, [&](const LoadedHalf& half) { return half.group != group; });
         meaning.home = meaning.halves.front().home.offset;
         return meaning;
@@ -289,9 +289,9 @@ static void handle_decide(DispatchState& state, const Request& request) {
     wanted.home = meaning.home;
     wanted.transaction = meaning.transaction;
     wanted.verdict = command.verdict == "commit" ? Verdict::commit : Verdict::rollback;
-    wanted.by = operator_of(state, request, command.operator_);
+    wanted.administrator = operator_of(state, request, command.operator_);
     wanted.reason = command.reason;
-    state.access.audit(wanted.by + " decides transaction \"" + meaning.transaction + "\": " + command.verdict +
+    state.access.audit(wanted.administrator + " decides transaction \"" + meaning.transaction + "\": " + command.verdict +
                            ", because " + command.reason,
                        request.now);
     state.transactions.decide(state, std::move(wanted),
@@ -310,9 +310,9 @@ static void resume(DispatchState& state, const Request& request, std::string id,
         return state.refuse(request, ResponseCode::illegal_operation,
                             "transaction \"" + meaning.transaction + "\" has its verdict: there is nothing to resume");
     VerdictRequest wanted;
-    wanted.by = operator_of(state, request, who);
+    wanted.administrator = operator_of(state, request, who);
     wanted.reason = std::move(reason);
-    state.access.audit(wanted.by + " resumes transaction \"" + meaning.transaction + "\"", request.now);
+    state.access.audit(wanted.administrator + " resumes transaction \"" + meaning.transaction + "\"", request.now);
     state.transactions.resume(state, meaning.halves, wanted,
                               [to = ReplyTo{request}, id, topic](DispatchState& later, const VerdictAnswer& said) {
                                   if (said.refusal.refused())

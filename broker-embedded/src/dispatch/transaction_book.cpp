@@ -24,6 +24,17 @@ void TransactionBook::add(const Half& half) {
     if (half.state == HalfState::pending) push(slot);
 }
 
+void TransactionBook::add_all(std::span<const Half> halves) {
+    constexpr std::size_t ahead = 8;
+    for (std::size_t i = 0; i < halves.size() + ahead; ++i) {
+        if (i < halves.size()) {
+            by_home_.prefetch(halves[i].home);
+            by_hash_.prefetch(halves[i].hash);
+        }
+        if (i >= ahead) add(halves[i - ahead]);
+    }
+}
+
 void TransactionBook::reserve(std::size_t halves) {
     by_home_.reserve(halves);
     by_hash_.reserve(halves);
@@ -66,8 +77,8 @@ std::optional<Half> TransactionBook::find(std::uint64_t home) const {
     return half_of(at(slot));
 }
 
-std::vector<std::uint64_t> TransactionBook::with_hash(std::uint32_t hash, std::size_t count_max) const {
-    std::vector<std::uint64_t> homes;
+TransactionBook::Homes TransactionBook::with_hash(std::uint32_t hash, std::size_t count_max) const {
+    Homes homes;
     by_hash_.for_each(hash, [&](std::uint32_t slot) {
         if (homes.size() == count_max) return false;
         homes.push_back(at(slot).home);

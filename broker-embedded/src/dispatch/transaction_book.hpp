@@ -5,7 +5,10 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include <hufu/core/clock.hpp>
 
@@ -59,6 +62,8 @@ public:
 
     /// The home must not be there yet; nothing is looked up when it is above all that ever were.
     void add(const Half& half);
+    /// The same for many at once: the tables are larger than the cache, so places are fetched ahead.
+    void add_all(std::span<const Half> halves);
     /// Makes room for so many halves at once, those included that are there.
     void reserve(std::size_t halves);
     void erase(std::uint64_t home);
@@ -66,7 +71,8 @@ public:
     void update(const Half& half);
     [[nodiscard]] std::optional<Half> find(std::uint64_t home) const;
     /// Homes of all halves whose hash is this one, up to `count_max` of them.
-    [[nodiscard]] std::vector<std::uint64_t> with_hash(std::uint32_t hash, std::size_t count_max) const;
+    using Homes = boost::container::small_vector<std::uint64_t, 4>;
+    [[nodiscard]] Homes with_hash(std::uint32_t hash, std::size_t count_max) const;
 
     /// The pending half that is to be looked at first; nothing when none is.
     [[nodiscard]] std::optional<Half> next() const;

@@ -121,7 +121,8 @@ std::string Transactions::why_park(DispatchState& state, const LoadedHalf& loade
     if (!again) return {};
     return "no verdict in " + std::to_string(asked_for_ms / 1000) + " s; " + std::to_string(half.checks) +
            " checks were answered" +
-           (half.unreachable ? ", and no producer of group \"" + loaded.group + "\" is connected" : std::string{});
+           (half.unreachable ? ", and no producer of group \"" + std::string{loaded.group} + "\" is connected"
+                             : std::string{});
 }
 
 bool Transactions::ask(DispatchState& state, const LoadedHalf& half) {
@@ -172,7 +173,8 @@ void Transactions::park(DispatchState& state, LoadedHalf& half, const std::strin
         return;
     }
     parked_count_.add();
-    state.alarm("transaction \"" + half.transaction + "\" of producer group \"" + half.group + "\" is parked: " + reason +
+    state.alarm("transaction \"" + std::string{half.transaction} + "\" of producer group \"" + std::string{half.group} +
+                "\" is parked: " + reason +
                 ". A late verdict is still taken; or settle it: hufu tx show, commit, rollback or resume");
 }
 

@@ -39,7 +39,7 @@ std::string Transactions::address(DispatchState& state, const std::vector<Loaded
         Traits traits;
         static_cast<void>(read_properties(half.record.properties, traits));
         // What was too far ahead when the half came was refused then; what has passed since is for now.
-        static_cast<void>(read_delay(state.options, traits, wall_ms(state), to.delay));
+        if (asks_for_delay(traits)) static_cast<void>(read_delay(state.options, traits, wall_ms(state), to.delay));
     }
     return {};
 }
@@ -110,11 +110,18 @@ Result<void> Transactions::append_group(DispatchState& state, const std::vector<
 Result<Appended> Transactions::append_verdict(DispatchState& state, const LoadedHalf& half, const VerdictRequest& request,
                                               std::uint64_t delivered_at) {
     const EventKind kind = request.verdict == Verdict::commit ? EventKind::commit : EventKind::rollback;
-    HalfEvent event = event_of(half, kind, request.by, request.reason);
+    if (!request.peer || !request.reason.empty()) {
+        HalfEvent event = event_of(half, kind, who_says(request), request.reason);
+        event.delivered_at = delivered_at;
+        return append_event(state, decisions_, event);
+    }
+    HalfEvent event;
+    event.kind = kind;
+    event.home = half.home;
+    event.group_hash = transaction_hash(half.group);
+    event.transaction_hash = transaction_hash(half.transaction);
     event.delivered_at = delivered_at;
-    if (request.peer && request.reason.empty())
-        return append_short_event(state, decisions_, event, *request.peer, request.from_check);
-    return append_event(state, decisions_, event);
+    return append_short_event(state, decisions_, event, *request.peer, request.from_check);
 }
 
 void Transactions::apply(DispatchState& state, std::vector<LoadedHalf>& halves, const VerdictRequest& request, Then then) {
@@ -211,7 +218,7 @@ void Transactions::keep_undelivered(DispatchState& state, std::vector<LoadedHalf
     }
     const std::string reason =
         "topic \"" + topic + "\" does not exist" + (request.reason.empty() ? std::string{} : "; " + request.reason);
-    const auto parked = change(state, halves, EventKind::undelivered, HalfState::undelivered, request.by, reason,
+    const auto parked = change(state, halves, EventKind::undelivered, HalfState::undelivered, who_says(request), reason,
                                [answer, then](DispatchState& later, const Refusal& lost) {
                                    VerdictAnswer told = answer;
                                    told.refusal = lost;
@@ -222,8 +229,8 @@ void Transactions::keep_undelivered(DispatchState& state, std::vector<LoadedHalf
         return then(state, answer);
     }
     parked_count_.add(halves.size());
-    state.alarm("transaction \"" + halves.front().transaction + "\" of producer group \"" + halves.front().group +
-                "\" was committed by " + request.by + ", but topic \"" + topic +
+    state.alarm("transaction \"" + std::string{halves.front().transaction} + "\" of producer group \"" +
+                std::string{halves.front().group} + "\" was committed by " + who_says(request) + ", but topic \"" + topic +
                 "\" does not exist: its message(s) are parked. Create the topic, then: hufu tx resume");
 }
 
@@ -237,11 +244,11 @@ void Transactions::resume(DispatchState& state, std::vector<LoadedHalf>& halves,
     if (halves.front().half.state == HalfState::conflict) {
         answer.state = VerdictAnswer::State::rolled_back;
         answer.refusal = {ResponseCode::illegal_operation,
-                          "transaction \"" + halves.front().transaction +
+                          "transaction \"" + std::string{halves.front().transaction} +
                               "\" was rolled back and then committed: nobody can be asked, decide it (commit or rollback)"};
         return then(state, answer);
     }
-    const auto resumed = change(state, halves, EventKind::resumed, HalfState::pending, request.by, request.reason,
+    const auto resumed = change(state, halves, EventKind::resumed, HalfState::pending, who_says(request), request.reason,
                                 [answer, then](DispatchState& later, const Refusal& lost) {
                                     VerdictAnswer told = answer;
                                     told.refusal = lost;

@@ -25,8 +25,8 @@ std::string name_of(const VerdictRequest& request) {
 }
 
 /// Why the half is not the one that is meant, empty when it is.
-std::string foreign_fault(const VerdictRequest& request, std::uint64_t group_hash, const HalfHome& home) {
-    if (!request.group.empty() && transaction_hash(request.group) != group_hash)
+std::string foreign_fault(const VerdictRequest& request, bool same_group, const HalfHome& home) {
+    if (!request.group.empty() && !same_group)
         return name_of(request) + " is of another producer group than \"" + request.group.substr(0, group_length_max) +
                "\": only its own group decides it";
     if (request.home && request.log_offset && *request.log_offset != home.log_offset)
@@ -49,15 +49,17 @@ std::string_view word_of(Verdict verdict) noexcept { return verdict == Verdict::
 std::uint64_t Transactions::must_wait(const VerdictRequest& request) const {
     if (fresh_.empty() && deciding_.empty()) return 0;
     std::uint64_t ticket = 0;
-    std::uint32_t hash = short_hash(transaction_hash(request.transaction));
+    std::uint32_t hash = 0;
     if (request.home) {
         if (const auto deciding = deciding_.find(*request.home); deciding != deciding_.end()) return deciding->second;
         const auto half = book_.find(*request.home);
         if (!half) return 0;
         hash = half->hash;
-    } else if (const auto deciding = deciding_transactions_.find(transaction_hash(request.transaction));
-               deciding != deciding_transactions_.end()) {
-        ticket = deciding->second;
+    } else {
+        const std::uint64_t whole = transaction_hash(request.transaction);
+        hash = short_hash(whole);
+        const auto deciding = deciding_transactions_.find(whole);
+        if (deciding != deciding_transactions_.end()) ticket = deciding->second;
     }
     // All halves of the transaction must be readable, or some would be left behind.
     for (const std::uint64_t home : book_.with_hash(hash, book_.size())) {
@@ -92,7 +94,7 @@ std::vector<LoadedHalf> Transactions::find_halves(DispatchState& state, const Ve
                    name_of(request) + " is damaged and cannot be read; an administrator can give it up"};
         return halves;
     }
-    if (std::string fault = foreign_fault(request, transaction_hash(loaded->group), loaded->home); !fault.empty()) {
+    if (std::string fault = foreign_fault(request, request.group == loaded->group, loaded->home); !fault.empty()) {
         refusal = {ResponseCode::no_permission, std::move(fault)};
         return halves;
     }
@@ -178,7 +180,8 @@ void Transactions::answer_of_past(DispatchState& state, const VerdictRequest& re
                                    name_of(request) + " is unknown: no such half message is or was stored here" +
                                        (request.home ? "" : ", or its verdict has expired")));
     }
-    if (std::string fault = foreign_fault(request, said->group_hash, said->home); !fault.empty())
+    if (std::string fault = foreign_fault(request, transaction_hash(request.group) == said->group_hash, said->home);
+        !fault.empty())
         return then(state, refused(ResponseCode::no_permission, std::move(fault)));
     VerdictAnswer answer;
     answer.decided_before = true;
@@ -201,7 +204,7 @@ void Transactions::note_conflict(DispatchState& state, const VerdictRequest& req
                                  Refusal refusal, Then then) {
     HalfEvent conflict = event;
     conflict.kind = EventKind::conflict;
-    conflict.by = request.by;
+    conflict.by = who_says(request);
     conflict.reason = request.reason;
     auto half = half_at_home(event.home.offset);
     if (const auto loaded = half ? load_half(*half) : std::nullopt) {
@@ -218,7 +221,7 @@ void Transactions::note_conflict(DispatchState& state, const VerdictRequest& req
     ++events_since_book_;
     conflicts_count_.add();
     state.alarm(name_of(conflict, request) + " of producer group \"" + request.group + "\" was rolled back by " + event.by +
-                ", and then " + request.by +
+                ", and then " + who_says(request) +
                 " committed it: the commit was refused. Compare the business data, then settle it: hufu tx show, commit or "
                 "rollback");
     Flight flight;
@@ -243,7 +246,7 @@ void Transactions::dismiss(DispatchState& state, std::vector<LoadedHalf>& halves
     VerdictAnswer answer;
     answer.state = VerdictAnswer::State::rolled_back;
     answer.decided_before = true;
-    const auto done = change(state, halves, EventKind::dismissed, HalfState::conflict, request.by, request.reason,
+    const auto done = change(state, halves, EventKind::dismissed, HalfState::conflict, who_says(request), request.reason,
                              [answer, then](DispatchState& later, const Refusal& lost) {
                                  VerdictAnswer told = answer;
                                  told.refusal = lost;

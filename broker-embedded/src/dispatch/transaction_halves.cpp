@@ -136,7 +136,9 @@ Refusal Transactions::store(DispatchState& state, remoting::Record& record, cons
                                                    std::to_string(properties.size()) + " bytes; at most " +
                                                    std::to_string(remoting::properties_bytes_max - spare) + " are allowed"};
     std::optional<Delay> delay;
-    if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;
+    if (asks_for_delay(traits)) {
+        if (Refusal refusal = read_delay(state.options, traits, wall_ms(state), delay); refusal.refused()) return refusal;
+    }
     stored.transaction = half_traits.transaction;
     stored.unique_key = half_traits.unique_key;
     if (Refusal refusal = look_for_mates(state, record, half_traits, stored); refusal.refused()) return refusal;
@@ -175,6 +177,9 @@ Refusal Transactions::append_half(DispatchState& state, remoting::Record& record
     half.due = state.clock.steady_now() + first_check;
     book_.add(half);
     next_at_ = std::min(next_at_, half.due);
+    if (const auto kept = recent_.add(half.home, std::span<const std::byte>{state.record}.first(bytes)); !kept.empty())
+        remoting::place_record(kept.data(), static_cast<std::int64_t>(stored.home.log_offset),
+                               static_cast<std::int64_t>(stored.home.offset), stored.home.stored_ms);
     fresh_.emplace(half.home, Fresh{appended->ticket, stored.home, bytes, std::string{half_traits.group}, stored.transaction,
                                     stored.unique_key, std::string{record.topic}});
     Flight flight;

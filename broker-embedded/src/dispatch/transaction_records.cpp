@@ -245,8 +245,8 @@ Result<Appended> append_short_event(DispatchState& state, QueueHandle decisions,
     ShortEvent stored;
     stored.home = event.home.offset;
     stored.home_log_offset = event.home.log_offset;
-    stored.group_hash = transaction_hash(event.group);
-    stored.transaction_hash = transaction_hash(event.transaction);
+    stored.group_hash = event.group_hash;
+    stored.transaction_hash = event.transaction_hash;
     stored.delivered_at = event.delivered_at;
     stored.kind = static_cast<std::uint8_t>(event.kind);
     stored.by_check = by_check ? 1 : 0;

@@ -100,7 +100,7 @@ inline constexpr std::uint64_t event_bytes_max = 2'048;
 [[nodiscard]] std::string producer_text(const remoting::Host& peer, bool by_check);
 
 Result<Appended> append_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event);
-/// The same for what a producer at `peer` decided, in few bytes.
+/// The same for what a producer at `peer` decided, in few bytes: the hashes of group and transaction must be set.
 Result<Appended> append_short_event(DispatchState& state, QueueHandle decisions, const HalfEvent& event,
                                     const remoting::Host& peer, bool by_check);
 [[nodiscard]] std::optional<HalfEvent> read_event(const remoting::Record& record);

@@ -38,7 +38,6 @@ Refusal read_end(DispatchState& state, const Request& request, VerdictRequest& i
     const Session* session = state.find(request.connection);
     into.peer.emplace();
     if (session != nullptr) into.peer = session->peer;
-    into.by = producer_text(*into.peer, into.from_check);
     into.reason = header->reason.substr(0, 512);
     return {};
 }

@@ -52,20 +52,9 @@ void Transactions::load(DispatchState& state) {
     load_book(state);
     const std::int64_t now_ms = wall_ms(state);
     const SteadyTime now = state.clock.steady_now();
-    std::uint64_t replayed = 0;
-    std::uint64_t bytes = 0;
-    book_.reserve(book_.size() + log_.max_offset(halves_) - std::min(log_.max_offset(halves_), next_home_));
-    log_.for_each_entry(halves_, next_home_, [&](const QueueEntry& entry) {
-        ++replayed;
-        bytes += entry.size;
-        Half half;
-        half.home = entry.queue_offset;
-        half.place = {entry.queue_offset, false};
-        half.hash = hash_of_code(entry.tags_code);
-        half.due = now + std::chrono::milliseconds{std::max<std::int64_t>(0, due_of_code(entry.tags_code) - now_ms)};
-        book_.add(half);  // the book that was read has none from there on
-        return true;
-    });
+    const std::uint64_t first = next_home_;
+    std::vector<bool> decided = decided_since_book();
+    const HalvesRead halves = load_halves(decided, now_ms, now);
     log_.for_each_entry(moved_, next_moved_, [&](const QueueEntry& entry) {
         Half half;
         half.home = home_of_code(entry.tags_code);
@@ -74,16 +63,59 @@ void Transactions::load(DispatchState& state) {
         if (const auto known = book_.find(half.home)) half = *known;
         half.place = {entry.queue_offset, true};
         restore_half(half);
+        if (half.home >= first && half.home - first < decided.size())
+            decided[half.home - first] = false;  // it is in the book
         return true;
     });
-    load_events(state);
+    load_events(state, decided);
     next_home_ = log_.max_offset(halves_);
     next_moved_ = log_.max_offset(moved_);
     next_event_ = log_.max_offset(decisions_);
     // How large those are that the book had is not in the indexes that were read.
-    pending_bytes_ = replayed == 0 ? 0 : bytes / replayed * book_.size();
+    pending_bytes_ = halves.count == 0 ? 0 : halves.bytes / halves.count * book_.size();
     if (book_.size() > 0) next_at_ = SteadyTime{};
     note_counts();
+}
+
+/// Which of the halves behind the book have their last word: most, nearly always, and those need not come into the book at all.
+std::vector<bool> Transactions::decided_since_book() {
+    std::vector<bool> decided;
+    if (mutant_active("decisions_forgotten_at_start")) return decided;
+    const std::uint64_t end = log_.max_offset(halves_);
+    decided.resize(end - std::min(end, next_home_));
+    log_.for_each_entry(decisions_, next_event_, [&](const QueueEntry& entry) {
+        const std::uint64_t home = home_of_event_code(entry.tags_code);
+        const EventKind kind = kind_of_event_code(entry.tags_code);
+        const bool last = kind == EventKind::commit || kind == EventKind::rollback || kind == EventKind::dismissed;
+        if (last && home >= next_home_ && home < end) decided[home - next_home_] = true;
+        return true;
+    });
+    return decided;
+}
+
+Transactions::HalvesRead Transactions::load_halves(const std::vector<bool>& decided, std::int64_t now_ms, SteadyTime now) {
+    constexpr std::size_t at_once = 1024;
+    const auto open = static_cast<std::size_t>(std::count(decided.begin(), decided.end(), false));
+    book_.reserve(book_.size() + open);
+    HalvesRead read;
+    std::vector<Half> halves;  // the book that was read has none from there on
+    halves.reserve(at_once);
+    log_.for_each_entry(halves_, next_home_, [&](const QueueEntry& entry) {
+        ++read.count;
+        read.bytes += entry.size;
+        if (const auto at = entry.queue_offset - next_home_; at < decided.size() && decided[at]) return true;
+        Half& half = halves.emplace_back();
+        half.home = entry.queue_offset;
+        half.place = {entry.queue_offset, false};
+        half.hash = hash_of_code(entry.tags_code);
+        half.due = now + std::chrono::milliseconds{std::max<std::int64_t>(0, due_of_code(entry.tags_code) - now_ms)};
+        if (halves.size() < at_once) return true;
+        book_.add_all(halves);
+        halves.clear();
+        return true;
+    });
+    book_.add_all(halves);
+    return read;
 }
 
 void Transactions::restore_half(const Half& half) {
@@ -94,7 +126,7 @@ void Transactions::restore_half(const Half& half) {
     }
 }
 
-void Transactions::load_events(DispatchState& state) {
+void Transactions::load_events(DispatchState& state, const std::vector<bool>& left_out) {
     if (mutant_active("decisions_forgotten_at_start")) return;
     std::unordered_map<std::uint64_t, Half> gone;
     std::unordered_set<std::uint64_t> old_conflicts;  // decided before the book was written
@@ -112,13 +144,15 @@ void Transactions::load_events(DispatchState& state) {
     log_.for_each_entry(decisions_, next_event_, [&](const QueueEntry& entry) {
         ++events_since_book_;
         const std::uint64_t home = home_of_event_code(entry.tags_code);
+        const bool in_book = home < next_home_ || home - next_home_ >= left_out.size() || !left_out[home - next_home_];
         switch (kind_of_event_code(entry.tags_code)) {
             case EventKind::commit:
             case EventKind::rollback:
             case EventKind::dismissed:
+                old_conflicts.erase(home);
+                if (!in_book) break;
                 if (const auto half = book_.find(home)) gone.insert_or_assign(home, *half);
                 book_.erase(home);
-                old_conflicts.erase(home);
                 break;
             case EventKind::parked: set(home, HalfState::parked); break;
             case EventKind::resumed: set(home, HalfState::pending); break;
@@ -162,9 +196,15 @@ std::optional<Half> Transactions::half_at_home(std::uint64_t home) {
 std::optional<LoadedHalf> Transactions::load_half(const Half& half) {
     LoadedHalf loaded;
     loaded.half = half;
-    const ReadResult result = log_.read(half.place.moved ? moved_ : halves_, half.place.offset,
-                                        {.records_max = 1, .scan_max = 1}, {}, loaded.bytes);
-    if (result.status != ReadStatus::found) return std::nullopt;
+    if (const auto recent = half.place.moved ? std::span<const std::byte>{} : recent_.find(half.home); !recent.empty()) {
+        loaded.bytes = recent;
+    } else if (const ReadResult result = log_.read(half.place.moved ? moved_ : halves_, half.place.offset,
+                                                   {.records_max = 1, .scan_max = 1}, {}, loaded.own_bytes);
+               result.status != ReadStatus::found) {
+        return std::nullopt;
+    } else {
+        loaded.bytes = loaded.own_bytes;
+    }
     const auto record = remoting::decode_record(loaded.bytes);
     if (!record) return std::nullopt;
     const auto home = home_of(*record);
@@ -271,6 +311,7 @@ void Transactions::refuse_all(DispatchState& state, const Refusal& refusal) {
     }
     deciding_.clear();
     deciding_transactions_.clear();
+    recent_.clear();  // others will get their offsets
     next_home_ = log_.max_offset(halves_);
     next_moved_ = log_.max_offset(moved_);
     next_event_ = log_.max_offset(decisions_);
@@ -303,6 +344,10 @@ double Transactions::oldest_pending_s(const DispatchState& state) {
     });
     const auto loaded = oldest ? load_half(*oldest) : std::nullopt;
     return loaded ? static_cast<double>(std::max<std::int64_t>(0, wall_ms(state) - loaded->home.stored_ms)) / 1000 : 0;
+}
+
+std::string who_says(const VerdictRequest& request) {
+    return request.peer ? producer_text(*request.peer, request.from_check) : request.administrator;
 }
 
 std::string_view to_string(VerdictAnswer::State state) noexcept {

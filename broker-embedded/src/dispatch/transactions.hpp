@@ -19,6 +19,7 @@
 #include <hufu/remoting/record.hpp>
 
 #include "delay.hpp"
+#include "recent_halves.hpp"
 #include "recent_ids.hpp"
 #include "transaction_book.hpp"
 #include "transaction_records.hpp"
@@ -38,10 +39,12 @@ struct VerdictRequest {
     std::string group;                        ///< must be that of the half; empty: an administrator's verdict
     Verdict verdict = Verdict::unknown;
     bool from_check = false;
-    std::optional<remoting::Host> peer;  ///< of the producer that says so
-    std::string by;
+    std::optional<remoting::Host> peer;  ///< of the producer that says so …
+    std::string administrator;           ///< … or the administrator
     std::string reason;
 };
+/// Who gives it: "producer 10.0.0.2:4711", "check of producer …", "admin alice".
+[[nodiscard]] std::string who_says(const VerdictRequest& request);
 
 /// Where the transaction stands after that.
 struct VerdictAnswer {
@@ -61,14 +64,16 @@ struct StoredHalf {
     std::string unique_key;
 };
 
-/// A half read from the log. `record` points into `bytes`.
+/// A half read from the log, or remembered: valid until the next half is taken, for then another one may be forgotten. `record`
+/// and the names point into `bytes`.
 struct LoadedHalf {
     Half half;
     HalfHome home;
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> own_bytes = {};  ///< when it was read
+    std::span<const std::byte> bytes;
     remoting::Record record;
-    std::string group;
-    std::string transaction;
+    std::string_view group;
+    std::string_view transaction;
 };
 
 /// Hidden queues of the log hold everything:
@@ -133,13 +138,16 @@ public:
     [[nodiscard]] double oldest_pending_s(const DispatchState& state);
 
 private:
+    /// Nearly every transaction is one message.
+    template <class T>
+    using Few = boost::container::small_vector<T, 1>;
     /// Appends of one group of the log that are not settled.
     struct Flight {
         std::uint64_t ticket = 0;
-        std::vector<std::pair<std::uint64_t, std::optional<Half>>> before = {};  ///< what the book said, if the log refuses
+        Few<std::pair<std::uint64_t, std::optional<Half>>> before = {};  ///< what the book said, if the log refuses
         std::optional<std::uint64_t> stored = {};
-        std::vector<std::uint64_t> decided = {};
-        std::vector<QueueHandle> grown = {};
+        Few<std::uint64_t> decided = {};
+        Few<QueueHandle> grown = {};
         std::uint64_t hash = 0;          ///< of the transaction that was decided
         std::uint64_t bytes = 0;         ///< of the messages
         std::int64_t pending_bytes = 0;  ///< by which the halves in the book grew
@@ -225,7 +233,13 @@ private:
     // transactions.cpp
     void load_book(DispatchState& state);
     bool restore_book(const DispatchState& state, std::string_view text);
-    void load_events(DispatchState& state);
+    struct HalvesRead {
+        std::uint64_t count = 0;
+        std::uint64_t bytes = 0;
+    };
+    HalvesRead load_halves(const std::vector<bool>& decided, std::int64_t now_ms, SteadyTime now);
+    [[nodiscard]] std::vector<bool> decided_since_book();
+    void load_events(DispatchState& state, const std::vector<bool>& left_out);
     void restore_half(const Half& half);
     void fly(Flight flight);
     void land(DispatchState& state, Flight& flight, SteadyTime now);
@@ -241,6 +255,7 @@ private:
     const QueueHandle decisions_;
     const QueueHandle books_;
     TransactionBook book_;
+    RecentHalves recent_;
     RecentIds decided_lately_;
     std::vector<std::uint32_t> early_hashes_;  ///< of the last halves before the start, sorted
     std::deque<Flight> flights_;

@@ -9,13 +9,13 @@
 #include <memory>
 
 #include <hufu/connect/connect.hpp>
+#include <hufu/core/until_signal.hpp>
 
 #include "actor.hpp"
 #include "command.hpp"
 #include "dlq_commands.hpp"
 #include "dlq_place.hpp"
 #include "report.hpp"
-#include "signals.hpp"
 
 namespace hufu::cli {
 namespace {

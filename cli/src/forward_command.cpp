@@ -3,10 +3,10 @@
 
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/log.hpp>
+#include <hufu/core/until_signal.hpp>
 #include <hufu/forward/forwarder.hpp>
 
 #include "command.hpp"
-#include "signals.hpp"
 
 namespace hufu::cli {
 namespace {

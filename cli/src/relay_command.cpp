@@ -6,11 +6,11 @@
 
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/log.hpp>
+#include <hufu/core/until_signal.hpp>
 #include <hufu/outbox/receipt_intake.hpp>
 #include <hufu/outbox/relay.hpp>
 
 #include "command.hpp"
-#include "signals.hpp"
 
 namespace hufu::cli {
 namespace {

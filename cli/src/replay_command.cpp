@@ -7,13 +7,13 @@
 
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/log.hpp>
+#include <hufu/core/until_signal.hpp>
 #include <hufu/degradation/replayer.hpp>
 
 #include "command.hpp"
 #include "moment.hpp"
 #include "replay_outcome_file.hpp"
 #include "report.hpp"
-#include "signals.hpp"
 
 namespace hufu::cli {
 namespace {

@@ -122,6 +122,7 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
         if (chores || earlier) attendant_alarm.ring();
         if (receiver_waits && machine->room() >= room_wanted()) room_alarm.ring();
         reports.count(actions, *machine);
+        dropped += static_cast<std::size_t>(std::ranges::count(actions.notices, Notice::Kind::dropped, &Notice::kind));
         if (abandoned) return {{}, {}, std::move(actions.notices)};
         ++outside;
         return {std::move(actions.acknowledge), std::move(actions.extend), std::move(actions.notices)};
@@ -331,6 +332,7 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
             HUFU_ASSERT(!in_use);
             in_use = true;
             closing = false;
+            dropped = 0;
             attendant_until = parked_at = clock.steady_now() + (parked_keys != nullptr ? options.parked_keys_every : idle);
             ConsumerOptions again = options;
             const auto dead = machine->dead_keys();
@@ -433,6 +435,7 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
     SteadyTime parked_at{};                            // the next reading of parked keys
     SteadyTime port_at{};                              // not before: the next call for attempt rows
     std::size_t outside = 0;                           // threads that hand something over
+    std::size_t dropped = 0;                           // messages of this run that come again
     bool receiver_waits = false;
     bool closing = false;
     bool in_use = false;
@@ -489,7 +492,11 @@ std::vector<ConsumerKey> Consumer::dead_keys() const {
 ConsumerState Consumer::state() const {
     const std::lock_guard lock{impl_->mutex};
     const auto& machine = *impl_->machine;
-    return {machine.running(), machine.held(), machine.in_outage(), machine.adaptive_rate()};
+    return {.running = machine.running(),
+            .held = machine.held(),
+            .dropped = impl_->dropped,
+            .outage = machine.in_outage(),
+            .adaptive_rate = machine.adaptive_rate()};
 }
 
 }  // namespace hufu

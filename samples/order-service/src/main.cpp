@@ -1,13 +1,11 @@
 // order-service: the order, payment or stock service of a small shop.
-#include <signal.h>
-
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/config.hpp>
 #include <hufu/core/mutant.hpp>
-#include <thread>
+#include <hufu/core/until_signal.hpp>
 
 #include "service.hpp"
 
@@ -46,35 +44,8 @@ shop::HttpServerOptions address_of(const hufu::Config& config) {
     return options;
 }
 
-/// SIGTERM and SIGINT become a stop request. All threads are started after this, so that none of them gets the signal.
-class StopOnSignal {
-public:
-    StopOnSignal() {
-        ::sigemptyset(&signals_);
-        for (const int number : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&signals_, number);
-        ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-        thread_ = std::thread{[this] {
-            int number = 0;
-            ::sigwait(&signals_, &number);
-            stop_.request_stop();
-        }};
-    }
-    ~StopOnSignal() {
-        ::pthread_kill(thread_.native_handle(), SIGUSR1);  // ends the wait when we end by ourselves
-        thread_.join();
-    }
-    StopOnSignal(const StopOnSignal&) = delete;
-    StopOnSignal& operator=(const StopOnSignal&) = delete;
-    [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
-
-private:
-    sigset_t signals_{};
-    std::stop_source stop_;
-    std::thread thread_;
-};
-
 void run(const hufu::Config& config) {
-    const StopOnSignal stop;
+    const hufu::StopOnSignal stop;
     const shop::ServiceOptions options{
         .role = config.text("role"),
         .store = config.text("store"),

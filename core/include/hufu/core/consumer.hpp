@@ -32,6 +32,7 @@ struct ConsumerEnvironment {
 struct ConsumerState {
     std::size_t running = 0;   ///< handler calls
     std::size_t held = 0;      ///< messages in memory
+    std::size_t dropped = 0;   ///< let go since the run began (its queue was lost, or the stop): they come again
     bool outage = false;       ///< nearly everything fails: only probes run
     double adaptive_rate = 0;  ///< messages per second; 0: there is no adaptive rate
 };

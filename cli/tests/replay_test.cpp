@@ -199,6 +199,35 @@ TEST_F(CliReplay, TwoAtOnceOnRedisEndInTheSameState) {
     check_delivered(messages);
 }
 
+TEST_F(CliReplay, EmptiesARedisThatIsFull) {
+    const test_support::RedisServer redis{{.settings = {"maxmemory 4mb"}}};
+    const auto buffer = connect::buffer(redis.url()).value();
+    std::vector<Message> held;
+    Error refusal;
+    while (refusal.code() != ErrorCode::out_of_space && held.size() < 50'000) {
+        std::vector<Message> messages;
+        for (int i = 0; i < 100; ++i) messages.push_back(next());
+        std::vector<SpillOutcome> outcomes(messages.size());
+        std::promise<void> done;
+        buffer->spill(messages, SpillWhen::always, outcomes, [&done] { done.set_value(); });
+        done.get_future().wait();
+        for (std::size_t i = 0; i < messages.size(); ++i) {
+            if (outcomes[i].status == SpillOutcome::Status::spilled) {
+                held.push_back(messages[i]);
+            } else {
+                refusal = outcomes[i].error;
+            }
+        }
+    }
+    ASSERT_EQ(refusal.code(), ErrorCode::out_of_space) << refusal.text();
+    redis.config_set("maxmemory", "1mb");  // full it stays, whatever goes
+    const auto said = program_.run(words(redis.url(), {"--json"}));
+    ASSERT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_EQ(object(said).at("confirmed").to_number<std::size_t>(), held.size());
+    EXPECT_EQ(object(said).at("left").to_number<int>(), 0);
+    check_delivered(held);
+}
+
 TEST_F(CliReplay, SetsAsideWhatTheBrokerRefusesWithItsSuccessors) {
     auto huge = next();
     huge.ordering_key = "huge";

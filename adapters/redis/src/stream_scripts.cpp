@@ -8,6 +8,12 @@ local b = KEYS[1]
 local entries, parked, keys, barred = b..':entries', b..':parked', b..':keys', b..':barred'
 )";
 
+// At its maxmemory a server refuses what may take memory, but not behind a write that may not. What empties the buffer must
+// never be refused, so it begins with one that changes nothing: no key here has a time to live.
+constexpr auto also_when_full = R"(
+redis.call('PERSIST', entries)
+)";
+
 // Where something is missing: the keys and bytes of what is there, counted anew.
 constexpr auto recount = R"(
 local function recount()
@@ -180,11 +186,11 @@ return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spil
 }  // namespace
 
 std::string StreamScripts::spill() { return std::string{names} + spill_body; }
-std::string StreamScripts::acquire() { return std::string{names} + acquire_body; }
+std::string StreamScripts::acquire() { return std::string{names} + also_when_full + acquire_body; }
 std::string StreamScripts::read() { return std::string{names} + read_body; }
 std::string StreamScripts::trim() { return std::string{names} + recount + trim_body; }
-std::string StreamScripts::park() { return std::string{names} + park_body; }
-std::string StreamScripts::unpark() { return std::string{names} + unpark_body; }
+std::string StreamScripts::park() { return std::string{names} + also_when_full + park_body; }
+std::string StreamScripts::unpark() { return std::string{names} + also_when_full + unpark_body; }
 std::string StreamScripts::release() {
     return std::string{names} +
            "if redis.call('GET', b..':owner') == ARGV[1] then redis.call('DEL', b..':owner') end return 1";

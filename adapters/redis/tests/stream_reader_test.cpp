@@ -131,6 +131,36 @@ TEST(StreamReader, ParksWhatCannotBeRead) {
     EXPECT_THAT(buffer.parked(10).value()[0].reason, testing::HasSubstr("is not known here"));
 }
 
+TEST(StreamReader, EmptiesAServerThatIsFull) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    fill(buffer, 4, 2);
+    server.config_set("maxmemory", "1");
+    server.command({"SCRIPT", "FLUSH"});
+    EXPECT_EQ(spill_one(buffer, message_of("k0", "2")).error.code(), ErrorCode::out_of_space);
+
+    Client newcomer{server.url()};
+    StreamBuffer full{newcomer, {.shards = 1}};
+    EXPECT_TRUE(full.inspect());
+    auto reader = full.reader("r");
+    const auto first = reader->read(1, std::chrono::seconds{3}).value();
+    ASSERT_EQ(first.size(), 1U);
+    const std::string key = first[0].message.ordering_key;
+    ASSERT_TRUE(reader->park(ids_of(first), "the topic is forbidden"));
+    const auto others = drain(*reader);
+    EXPECT_EQ(others.size(), 6U) << "the second of the key is parked behind the first";
+    EXPECT_EQ(reader->trim(ids_of(others)).value(), 6U);
+    EXPECT_EQ(full.unpark().value(), 2U);
+    const auto back = drain(*reader);
+    EXPECT_THAT(bodies(back, key), ElementsAre("0", "1"));
+    EXPECT_EQ(reader->trim(ids_of(back)).value(), 2U);
+    ASSERT_TRUE(reader->release());
+    EXPECT_EQ(epoch_of(full).value(), 0U);
+    server.config_set("maxmemory", "0");
+    EXPECT_EQ(spill_one(buffer, message_of("k0", "3")).status, Status::spilled);
+}
+
 TEST(StreamReader, GoesOnAfterTheServerForgotEverything) {
     const RedisServer server;
     Client client{server.url()};

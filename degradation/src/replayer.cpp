@@ -16,6 +16,8 @@ constexpr milliseconds idle_read{100};
 /// Waits of a buffer that does not answer.
 constexpr milliseconds source_pause{200};
 constexpr milliseconds look_again{5};
+/// Between two walks through what is left.
+constexpr milliseconds walk_pause{500};
 
 bool ends_the_replay(const Error& error) {
     return error.disposition() == Disposition::fatal || error.disposition() == Disposition::reject;
@@ -45,6 +47,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
           log{around.log},
           keep{around.keep},
           room_to_read{std::max<std::size_t>(std::min(page, wanted.held_max) / 4, 1)},
+          filter{wanted.filter},
           machine{std::move(wanted), around.random} {}
 
     Result<ReplayReport> run(const std::stop_token& stop, const ReplayEnd& end) {
@@ -54,7 +57,6 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
                                       }};
         reader = source.reader(name);
         progress_at = clock.steady_now();
-        if (auto barred = bar_what_is_parked(); !barred) return barred.error();
         auto ended = work(stop, end);
         // What is under way is waited for also after an error: its batches must not come back to nobody.
         {
@@ -66,17 +68,21 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         if (!ended) return ended.error();
         if (!finished) return finished.error();
         ReplayReport report{.ended = *ended, .figures = figures()};
+        if (*ended == Ended::source_away && source_error) report.figures.last_error = *source_error;
         if (auto left = source.size()) report.left = *left;
         return report;
     }
 
-    /// Nothing may overtake what an earlier replay set aside.
+    /// Nothing may overtake what an earlier replay set aside: before that is known, nothing is read.
     Result<void> bar_what_is_parked() {
+        if (parked_is_barred) return {};
         const auto seen = source.browse(Buffer::Shelf::parked, [this](const Entry& entry) {
+            const std::lock_guard lock{mutex};
             machine.bar(entry.message);
             return true;
         });
-        if (!seen && ends_the_replay(seen.error()) && seen.error().code() != ErrorCode::unsupported) return seen.error();
+        if (!seen && seen.error().code() != ErrorCode::unsupported) return seen.error();
+        parked_is_barred = true;
         return {};
     }
 
@@ -158,7 +164,9 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
             busy = !machine.idle() || !returned.empty();
         }
         if (room < room_to_read || clock.steady_now() < source_again) return false;
-        auto entries = reader->read(std::min(page, room), busy ? milliseconds{0} : idle_read);
+        const auto barred = bar_what_is_parked();
+        auto entries = barred ? reader->read(std::min(page, room), busy ? milliseconds{0} : idle_read)
+                              : Result<std::vector<Entry>>{barred.error()};
         if (!entries) {
             if (ends_the_replay(entries.error())) return entries.error();
             source_failed(entries.error());
@@ -199,14 +207,33 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         }
         const bool out_of_patience = end.patience.count() > 0 && clock.steady_now() - progress_at >= end.patience;
         if (idle && end.when_empty && !source_error) {
-            const auto size = source.size();
-            if (size && size->entries <= left_on_purpose) return Ended::drained;
-            if (size && out_of_patience) return Ended::others_have;
+            const auto only_ours = only_what_we_leave_is_left(left_on_purpose);
+            if (!only_ours) {
+                source_failed(only_ours.error());
+            } else if (*only_ours) {
+                return Ended::drained;
+            } else if (out_of_patience) {
+                return Ended::others_have;
+            }
         }
         if (!out_of_patience) return std::nullopt;
         if (source_error) return Ended::source_away;
         if (away || !idle) return Ended::target_away;
         return std::nullopt;
+    }
+
+    /// Counting alone cannot tell: a shard that was lost is read anew and its filtered entries count again, and of those
+    /// that were left some may be gone, while another replayer holds as many that match.
+    Result<bool> only_what_we_leave_is_left(std::uint64_t left_on_purpose) {
+        const auto size = source.size();
+        if (!size) return size.error();
+        if (size->entries == 0) return true;
+        if (size->entries > left_on_purpose || clock.steady_now() < walk_again) return false;
+        const auto waiting = preview(source, filter);
+        walk_again = clock.steady_now() + walk_pause;
+        if (!waiting && waiting.error().code() == ErrorCode::unsupported) return true;
+        if (!waiting) return waiting.error();
+        return waiting->matching == 0;
     }
 
     void wait(bool read_some, const std::stop_token& stop) {
@@ -254,12 +281,15 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     Log& log;
     const std::function<Result<void>(std::span<const ReplayRecord>)> keep;
     const std::size_t room_to_read;  ///< less is not worth a round trip
+    const ReplayFilter filter;
     std::unique_ptr<BufferReader> reader;
 
     // The thread of `run` only.
     std::optional<SteadyTime> tick_at;
+    bool parked_is_barred = false;
     std::optional<Error> source_error;
     SteadyTime source_again{};
+    SteadyTime walk_again{};
     std::uint64_t progress = 0;
     SteadyTime progress_at{};
 

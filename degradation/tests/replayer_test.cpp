@@ -1,8 +1,10 @@
-// The replayer's shell on a journal.
+// The replayer's shell on a journal, and on a buffer that another replayer shares.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
+#include <deque>
 #include <filesystem>
 #include <future>
 
@@ -127,6 +129,132 @@ TEST_F(ReplayerTest, TwoAtOnceDeliverEverything) {
     const auto others = other.get();
     EXPECT_EQ(report.figures.confirmed + others.figures.confirmed, 3'000U);
     EXPECT_EQ(journal->size()->entries, 0U);
+}
+
+/// A buffer shared with another replayer: each read gives what the test says, and the buffer holds what the test says.
+class SharedBuffer final : public Buffer {
+public:
+    struct Story {
+        std::deque<std::vector<Entry>> reads = {};  ///< then nothing more comes: the other one has the shards
+        std::vector<Entry> waiting = {};
+        std::vector<Entry> parked = {};
+        int browses_that_fail = 0;  ///< of the parked ones
+    };
+    explicit SharedBuffer(Story story) : story_{std::move(story)} {}
+
+    [[nodiscard]] std::string describe() const override { return "shared:"; }
+    [[nodiscard]] Result<LossStatement> inspect() override { return LossStatement{}; }
+    void spill(std::span<const Message>, SpillWhen, std::span<SpillOutcome>, Done done) override { done(); }
+    void epoch(OnEpoch on_epoch) override { on_epoch(std::uint64_t{1}); }
+    [[nodiscard]] Result<BufferSize> size() override {
+        return BufferSize{.entries = story_.waiting.size(), .parked = story_.parked.size()};
+    }
+    [[nodiscard]] Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) override {
+        return std::vector<bool>(keys.size());
+    }
+    [[nodiscard]] Result<void> browse(Shelf shelf, const std::function<bool(const Entry&)>& see) override {
+        if (shelf == Shelf::parked && story_.browses_that_fail > 0) {
+            --story_.browses_that_fail;
+            return Error{ErrorCode::timeout, Disposition::retry, "shared: does not answer in time"};
+        }
+        for (const Entry& entry : shelf == Shelf::parked ? story_.parked : story_.waiting) {
+            if (!see(entry)) break;
+        }
+        return {};
+    }
+    [[nodiscard]] std::unique_ptr<BufferReader> reader(std::string) override { return std::make_unique<Reader>(*this); }
+    [[nodiscard]] const Story& story() const { return story_; }
+
+private:
+    class Reader final : public BufferReader {
+    public:
+        explicit Reader(SharedBuffer& buffer) : story_{buffer.story_} {}
+        [[nodiscard]] Result<std::vector<Entry>> read(std::size_t, milliseconds) override {
+            if (story_.reads.empty()) return std::vector<Entry>{};
+            auto entries = std::move(story_.reads.front());
+            story_.reads.pop_front();
+            return entries;
+        }
+        [[nodiscard]] Result<std::size_t> trim(std::span<const EntryId> ids) override {
+            for (const EntryId& id : ids) take(id);
+            return ids.size();
+        }
+        [[nodiscard]] Result<void> park(std::span<const EntryId> ids, std::string_view) override {
+            for (const EntryId& id : ids) story_.parked.push_back(take(id));
+            return {};
+        }
+        Result<void> release() override { return {}; }
+
+    private:
+        Entry take(const EntryId& id) {
+            const auto at = std::find_if(story_.waiting.begin(), story_.waiting.end(),
+                                         [&](const Entry& entry) { return entry.id == id; });
+            Entry entry = at == story_.waiting.end() ? Entry{} : *at;
+            if (at != story_.waiting.end()) story_.waiting.erase(at);
+            return entry;
+        }
+        Story& story_;
+    };
+    Story story_;
+};
+
+std::vector<Entry> entries(int first, int count, const std::string& topic) {
+    std::vector<Entry> made;
+    for (int number = first; number < first + count; ++number) {
+        made.push_back({.id = {0, std::to_string(number)},
+                        .message = {.topic = topic, .ordering_key = "k", .body = std::to_string(number)}});
+    }
+    return made;
+}
+std::vector<Entry> operator+(std::vector<Entry> left, const std::vector<Entry>& right) {
+    left.insert(left.end(), right.begin(), right.end());
+    return left;
+}
+
+struct ReplayOfSharedBuffer : ::testing::Test {
+    ReplayReport replay(SharedBuffer& buffer, const ReplayFilter& filter = {}) {
+        Replayer replayer{buffer, publisher, {.filter = filter}, "test"};
+        return replayer.run({}, {.when_empty = true, .patience = milliseconds{300}}).value();
+    }
+    testing::RecordingPublisher publisher;
+};
+
+TEST_F(ReplayOfSharedBuffer, IsNotDrainedWhenWhatItLeavesWasReadTwice) {
+    // The shard was lost after the first read; the other replayer holds the orders.
+    const auto stock = entries(0, 6, "stock");
+    SharedBuffer buffer{{.reads = {stock, stock}, .waiting = stock + entries(6, 4, "orders")}};
+    const auto report = replay(buffer, {.topics = {"orders"}});
+    EXPECT_EQ(report.ended, Ended::others_have);
+    EXPECT_EQ(report.figures.filtered, 12U);
+}
+
+TEST_F(ReplayOfSharedBuffer, IsNotDrainedWhenWhatItLeftIsGoneAndAnotherHoldsAsMuch) {
+    SharedBuffer buffer{{.reads = {entries(0, 6, "stock")}, .waiting = entries(6, 4, "orders")}};
+    EXPECT_EQ(replay(buffer, {.topics = {"orders"}}).ended, Ended::others_have);
+}
+
+TEST_F(ReplayOfSharedBuffer, IsDrainedWhenOnlyWhatItLeavesIsThere) {
+    const auto stock = entries(0, 6, "stock");
+    SharedBuffer buffer{{.reads = {stock, stock}, .waiting = stock}};
+    EXPECT_EQ(replay(buffer, {.topics = {"orders"}}).ended, Ended::drained);
+}
+
+TEST_F(ReplayOfSharedBuffer, ReadsNothingBeforeItKnowsWhatIsParked) {
+    const auto later = entries(1, 2, "orders");
+    SharedBuffer buffer{{.reads = {later}, .waiting = later, .parked = entries(0, 1, "orders"), .browses_that_fail = 1}};
+    const auto report = replay(buffer);
+    EXPECT_EQ(report.ended, Ended::drained);
+    EXPECT_TRUE(publisher.tried().empty()) << "they overtook what was set aside";
+    EXPECT_EQ(report.left->parked, 3U);
+}
+
+TEST_F(ReplayOfSharedBuffer, GivesUpWhenItNeverLearnsWhatIsParked) {
+    const auto waiting = entries(0, 2, "orders");
+    SharedBuffer buffer{{.reads = {waiting}, .waiting = waiting, .browses_that_fail = 1'000}};
+    const auto report = replay(buffer);
+    EXPECT_EQ(report.ended, Ended::source_away);
+    EXPECT_EQ(report.figures.last_error.text(), "shared: does not answer in time");
+    EXPECT_EQ(buffer.story().reads.size(), 1U);
 }
 
 }  // namespace

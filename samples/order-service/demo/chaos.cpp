@@ -28,10 +28,37 @@ Chaos::Chaos(Fleet& fleet, ChaosOptions options, Tell tell, LaneOwner lane_owner
     for (std::uint64_t i = 0; i < options_.kills; ++i) {
         due_.push_back((i * 1000 + 100 + random_.below(800)) * options_.orders / (options_.kills * 1000));
     }
+    if (fleet_.options().mode != Mode::buffered) return;
+    const auto at = [this](std::uint64_t percent) { return percent * options_.orders / 100; };
+    outage_ = {{Member::broker, true, at(20)},
+               {Member::redis, true, at(30)},
+               {Member::redis, false, at(50)},
+               {Member::broker, false, at(60)}};
+}
+
+void Chaos::step_outage(std::uint64_t accepted) {
+    if (outage_steps_ == outage_.size() || accepted < outage_[outage_steps_].accepted) return;
+    const Turn& turn = outage_[outage_steps_++];
+    tell_(std::string{turn.down ? "kill -9 " : "start "} + std::string{to_string(turn.member)} +
+          (turn.down ? ", which stays away" : " again"));
+    if (turn.down) {
+        fleet_.take_down(turn.member);
+    } else {
+        fleet_.start(turn.member);
+        fleet_.wait_ready(turn.member);
+    }
+    if (turn.member != Member::broker) return;
+    (turn.down ? broker_down_at_ : broker_back_at_) = hufu::system_clock().steady_now();
+    if (turn.down) {
+        outage_from_us_ = now_us();
+    } else {
+        windows_.push_back({outage_from_us_, now_us() + std::chrono::microseconds{grace}.count()});
+    }
 }
 
 void Chaos::step(std::uint64_t accepted) {
-    if (finished() || accepted < due_[done_]) return;
+    step_outage(accepted);
+    if (done_ == options_.kills || accepted < due_[done_]) return;
     const auto from = now_us();
     hit();
     const auto recovery = std::chrono::duration_cast<std::chrono::microseconds>(fleet_.options().lease + grace);
@@ -46,7 +73,11 @@ void Chaos::hit() {
     switch (fleet_.options().breaking) {
         case Break::guard: return kill_between_effect_and_acknowledgement(done_ % 2 == 0 ? Member::payment : Member::stock);
         case Break::settle: return kill_between_settle_and_confirm();
+        case Break::buffer:
         case Break::none: break;
+    }
+    if (fleet_.options().mode == Mode::buffered) {
+        return kill_and_restart(done_ % 2 == 0 ? Member::payment : Member::stock);
     }
     if (fleet_.options().mode == Mode::txmsg) {
         constexpr Member in_turn[] = {Member::order, Member::broker, Member::payment, Member::stock};

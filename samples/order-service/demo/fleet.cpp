@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 
@@ -50,6 +51,7 @@ std::string at(std::uint16_t port) { return "127.0.0.1:" + std::to_string(port);
 
 std::string_view to_string(Member member) noexcept {
     switch (member) {
+        case Member::redis: return "redis";
         case Member::broker: return "broker";
         case Member::order: return "order";
         case Member::payment: return "payment";
@@ -60,15 +62,34 @@ std::string_view to_string(Member member) noexcept {
     return "?";
 }
 
-std::string_view to_string(Mode mode) noexcept { return mode == Mode::txmsg ? "txmsg" : "outbox"; }
+std::string_view to_string(Mode mode) noexcept {
+    switch (mode) {
+        case Mode::outbox: return "outbox";
+        case Mode::txmsg: return "txmsg";
+        case Mode::buffered: return "buffered";
+    }
+    return "?";
+}
+
+Mode mode_of(std::string_view name) {
+    for (const auto mode : {Mode::txmsg, Mode::buffered}) {
+        if (name == to_string(mode)) return mode;
+    }
+    return Mode::outbox;
+}
 
 std::span<const Member> Fleet::members() const noexcept {
-    const std::span<const Member> all{all_members};
-    return options_.mode == Mode::outbox ? all : all.first(4);  // the relays stand last
+    const std::span<const Member> all{all_members};  // Redis stands first, the relays last
+    switch (options_.mode) {
+        case Mode::outbox: return all.subspan(1);
+        case Mode::txmsg: return all.subspan(1, 4);
+        case Mode::buffered: break;
+    }
+    return all.first(5);
 }
 
 Fleet::Fleet(FleetOptions options, const Databases& databases) : options_{std::move(options)}, databases_{databases} {
-    for (const auto member : {Member::broker, Member::order, Member::payment, Member::stock}) {
+    for (const auto member : {Member::redis, Member::broker, Member::order, Member::payment, Member::stock}) {
         ports_[static_cast<std::size_t>(member)] = free_port();
     }
 }
@@ -83,6 +104,11 @@ void Fleet::start_all() {
 void Fleet::start(Member member) {
     ++starts_[static_cast<std::size_t>(member)];
     children_[static_cast<std::size_t>(member)].emplace(command(member));
+}
+
+void Fleet::take_down(Member member) {
+    child(member).kill();
+    children_[static_cast<std::size_t>(member)].reset();
 }
 
 std::string Fleet::owner_name(Member relay) const {
@@ -104,7 +130,8 @@ void Fleet::wait_ready(Member member) {
 
 void Fleet::check_all_alive() {
     for (const auto member : members()) {
-        if (child(member).ended()) {
+        auto& child = children_[static_cast<std::size_t>(member)];
+        if (child && child->ended()) {
             throw hufu::Exception{
                 {hufu::ErrorCode::internal, hufu::Disposition::fatal,
                  std::string{to_string(member)} + " ended though nobody hit it; its last words are in " + log_of(member)}};
@@ -113,14 +140,17 @@ void Fleet::check_all_alive() {
 }
 
 void Fleet::end_all() {
-    for (auto member = all_members.rbegin(); member != all_members.rend(); ++member) {
-        auto& child = children_[static_cast<std::size_t>(*member)];
-        if (child) child->end(end_timeout);
-    }
+    for (auto member = all_members.rbegin(); member != all_members.rend(); ++member) end(*member);
+}
+
+void Fleet::end(Member member) {
+    auto& child = children_[static_cast<std::size_t>(member)];
+    if (child) child->end(end_timeout);
 }
 
 bool Fleet::answers(Member member) const {
     switch (member) {
+        case Member::redis:
         case Member::broker: return accepts(port(member));
         case Member::order:
         case Member::payment:
@@ -141,8 +171,13 @@ std::string Fleet::log_of(Member member) const {
 
 std::string Fleet::broker_url() const { return "rocketmq://" + at(port(Member::broker)); }
 
+std::vector<std::string> Fleet::buffer_urls() const {
+    return {"redis://" + at(port(Member::redis)) + "?buffer=orders", "journal:" + options_.directory + "/journal"};
+}
+
 ChildOptions Fleet::command(Member member) const {
     switch (member) {
+        case Member::redis: return redis();
         case Member::broker:
             // A customer may be waiting for what a killed service left undecided.
             return {.program = options_.programs + "/hufu-broker",
@@ -170,12 +205,28 @@ ChildOptions Fleet::service(Member member) const {
     // Without those, it carries by itself what follows from messages.
     if (member == Member::order && options_.mode == Mode::outbox) options.arguments.emplace_back("--relay=false");
     options.arguments.insert(options.arguments.end(), {"--mode", std::string{to_string(options_.mode)}});
+    if (member == Member::order && options_.mode == Mode::buffered) {
+        const auto buffers = buffer_urls();
+        options.arguments.insert(options.arguments.end(), {"--redis", buffers[0], "--journal", buffers[1]});
+        if (options_.breaking == Break::buffer)
+            options.arguments.insert(options.arguments.end(), {"--tolerates", "everything"});
+    }
     if (options_.breaking == Break::guard && member != Member::order) {
         options.program += "-mutants";
         options.environment = {{"HUFU_MUTANT", "guard_off"}};
         if (pausing_) options.environment.emplace_back("ORDER_SERVICE_PAUSE_AFTER", std::to_string(deliveries_before_pause));
     }
     return options;
+}
+
+ChildOptions Fleet::redis() const {
+    const std::string folder = options_.directory + "/redis";
+    std::filesystem::create_directories(folder);
+    const bool forgetful = options_.breaking == Break::buffer;
+    return {.program = "/usr/bin/redis-server",
+            .arguments = {"--bind", "127.0.0.1", "--port", std::to_string(port(Member::redis)), "--dir", folder, "--save",
+                          "", "--appendonly", forgetful ? "no" : "yes", "--appendfsync", "always"},
+            .log = log_of(Member::redis)};
 }
 
 ChildOptions Fleet::relay(Member member) const {

@@ -18,12 +18,13 @@ hufu::ConfigSchema schema() {
     hufu::ConfigSchema schema;
     schema.integer("orders", 0, 0, 10'000'000, "orders to place; 0: 20000, or 3000 with --break")
         .integer("kills", -1, -1, 10'000, "processes to hit while the orders come in; -1: 20, or 6 with --break")
-        .choice("mode", {"outbox", "txmsg"}, "outbox",
-                "how the order service tells the others: its outbox and relays, or transaction messages")
+        .choice("mode", {"outbox", "txmsg", "buffered"}, "outbox",
+                "how the order service tells the others: its outbox and relays, transaction messages, or messages after the "
+                "commit that are buffered while the broker is away")
         .choice("store", {"sqlite", "postgres"}, "sqlite", "where the services keep their data")
-        .choice("break", {"none", "guard", "settle"}, "none",
-                "run with a seeded bug, to prove that the oracle sees it: effects without guard, or rows settled before the "
-                "broker confirmed")
+        .choice("break", {"none", "guard", "settle", "buffer"}, "none",
+                "run with a seeded bug, to prove that the oracle sees it: effects without guard, rows settled before the "
+                "broker confirmed, or a buffer that forgets at its restart")
         .integer("rate", 0, 0, 100'000, "orders per second at most; 0: 250, or 180 on PostgreSQL")
         .integer("seed", 0, 0, 1'000'000'000, "of the kill moments; 0: another one every time")
         .integer("seconds_limit", 600, 10, 86'400, "give up after so long")
@@ -35,12 +36,17 @@ hufu::ConfigSchema schema() {
 shop::demo::RunOptions options_of(const hufu::Config& config) {
     shop::demo::RunOptions options;
     const auto& breaking = config.text("break");
-    options.mode = config.text("mode") == "txmsg" ? shop::demo::Mode::txmsg : shop::demo::Mode::outbox;
+    options.mode = shop::demo::mode_of(config.text("mode"));
     options.breaking = breaking == "guard"    ? shop::demo::Break::guard
                        : breaking == "settle" ? shop::demo::Break::settle
+                       : breaking == "buffer" ? shop::demo::Break::buffer
                                               : shop::demo::Break::none;
-    if (options.mode == shop::demo::Mode::txmsg && options.breaking == shop::demo::Break::settle) {
-        throw hufu::Exception{config.error("break", "is none or guard with --mode txmsg, where no relay runs")};
+    if (options.breaking == shop::demo::Break::settle && options.mode != shop::demo::Mode::outbox) {
+        throw hufu::Exception{
+            config.error("break", "is settle with --mode outbox only: elsewhere no relay runs beside the services")};
+    }
+    if (options.breaking == shop::demo::Break::buffer && options.mode != shop::demo::Mode::buffered) {
+        throw hufu::Exception{config.error("break", "is buffer with --mode buffered only: elsewhere nothing is buffered")};
     }
     const bool broken = options.breaking != shop::demo::Break::none;
     const auto orders = config.integer("orders");

@@ -23,6 +23,17 @@ std::string number(double value) {
 
 }  // namespace
 
+std::string Outcome::broken() const {
+    if (!verdict.broken().empty()) return verdict.broken();
+    if (!stuck.empty()) return stuck;
+    if (!buffered) return "";
+    if (buffered->left > 0) return "everything heals: " + std::to_string(buffered->left) + " messages are still buffered";
+    if (buffered->by_redis == 0 || buffered->by_journal == 0)
+        return "both buffers are used: " + std::to_string(buffered->by_redis) + " messages waited in Redis and " +
+               std::to_string(buffered->by_journal) + " in the journal; give more --orders";
+    return "";
+}
+
 std::string table(const Outcome& outcome) {
     const auto& verdict = outcome.verdict;
     const auto whole = [](auto value) { return std::to_string(value); };
@@ -34,6 +45,16 @@ std::string table(const Outcome& outcome) {
     text += line("duplicates absorbed", whole(verdict.duplicates_absorbed), "deliveries that a guard turned away");
     text += line("answers in doubt", whole(outcome.in_doubt), "requests repeated with the same order id");
     text += line("kills", whole(outcome.kills), "SIGKILL, and SIGSTOP past the lease");
+    if (outcome.buffered) {
+        const auto& buffered = *outcome.buffered;
+        text +=
+            line("outage seconds", number(buffered.outage_seconds), "without a broker; without Redis too for a half of it");
+        text += line("accepted by redis", whole(buffered.by_redis), "messages");
+        text += line("accepted by journal", whole(buffered.by_journal), "messages, while Redis was away too");
+        text += line("not taken", whole(buffered.refused), "hand-overs that were repeated");
+        text += line("drain ms", number(buffered.drain_ms), "from the broker's return until nothing was buffered");
+        text += line("still buffered", whole(buffered.left), "must be 0");
+    }
     text += line("lost", whole(verdict.lost), "must be 0");
     text += line("double effects", whole(verdict.double_effects), "must be 0");
     text += line("reordered", whole(verdict.reordered), "must be 0");
@@ -63,6 +84,15 @@ std::string json(const Outcome& outcome) {
                                {"p50_ms", rounded(verdict.p50_ms)},
                                {"p99_ms", rounded(verdict.p99_ms)},
                                {"p99_quiet_ms", rounded(verdict.p99_quiet_ms)}};
+    if (outcome.buffered) {
+        const auto& buffered = *outcome.buffered;
+        object["by_redis"] = buffered.by_redis;
+        object["by_journal"] = buffered.by_journal;
+        object["not_taken"] = buffered.refused;
+        object["still_buffered"] = buffered.left;
+        object["outage_seconds"] = rounded(buffered.outage_seconds);
+        object["drain_ms"] = rounded(buffered.drain_ms);
+    }
     if (!outcome.held()) object["broken"] = outcome.broken();
     return boost::json::serialize(object);
 }

@@ -1,6 +1,7 @@
 #include "run.hpp"
 
 #include <filesystem>
+#include <hufu/connect/connect.hpp>
 #include <hufu/outbox/store.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
@@ -9,6 +10,7 @@
 #include "databases.hpp"
 #include "evidence_reader.hpp"
 #include "http/client.hpp"
+#include "ladder_reader.hpp"
 #include "load.hpp"
 
 namespace shop::demo {
@@ -37,7 +39,10 @@ public:
     Outcome run() {
         outcome_.mode = to_string(options_.mode);
         tell_(std::string{"starting broker"} +
-              (options_.mode == Mode::outbox ? ", services and relays in " : " and services in ") + options_.directory);
+              (options_.mode == Mode::outbox     ? ", services and relays in "
+               : options_.mode == Mode::buffered ? ", Redis and services in "
+                                                 : " and services in ") +
+              options_.directory);
         fleet_.start_all();
         fill_shelves();
         load_and_break();
@@ -45,8 +50,10 @@ public:
         const auto payment = open_store(databases_->url("payment"));
         const auto stock = open_store(databases_->url("stock"));
         const Stores stores{*order, *payment, *stock};
+        if (options_.mode == Mode::buffered) wait_until_drained();
         wait_until_quiet(stores);
         outcome_.seconds = std::chrono::duration<double>(clock_.steady_now() - started_).count();
+        if (options_.mode == Mode::buffered) count_what_is_left();
         fleet_.end_all();
         return outcome_;
     }
@@ -107,6 +114,38 @@ private:
         outcome_.kills = chaos.kills();
         outcome_.in_doubt = load.in_doubt();
         windows_ = chaos.windows();
+        if (options_.mode != Mode::buffered) return;
+        outcome_.buffered.emplace();
+        outcome_.buffered->outage_seconds = std::chrono::duration<double>(chaos.outage()).count();
+        broker_back_at_ = chaos.broker_back_at();
+    }
+
+    /// Looks at the ladder until it is empty, or nothing has moved for so long that it never will be; what is then buffered is
+    /// counted again by `count_what_is_left`.
+    void wait_until_drained() {
+        Ladder last;
+        for (auto moved_at = clock_.steady_now(); clock_.steady_now() - moved_at < still; wait(look_every)) {
+            const Ladder now = read_ladder(fleet_.port(Member::order));
+            outcome_.buffered->by_redis = now.spilled.at(0);
+            outcome_.buffered->by_journal = now.spilled.at(1);
+            outcome_.buffered->refused = now.refused;
+            if (now.entries == 0 && !now.degraded) break;
+            if (now != last) moved_at = clock_.steady_now();
+            last = now;
+            fleet_.check_all_alive();
+            check_time("the buffers did not run empty");
+        }
+        outcome_.buffered->drain_ms =
+            std::chrono::duration<double, std::milli>(clock_.steady_now() - broker_back_at_).count();
+    }
+
+    /// By a stranger, once the order service has let go of them.
+    void count_what_is_left() {
+        fleet_.end(Member::order);
+        for (const auto& url : fleet_.buffer_urls()) {
+            const auto size = hufu::connect::buffer(url).value()->size().value();
+            outcome_.buffered->left += size.entries + size.parked;
+        }
     }
 
     /// Until all that was promised has happened, or nothing has moved for so long that it never will.
@@ -175,6 +214,7 @@ private:
     std::unique_ptr<Databases> databases_;
     Fleet fleet_;
     std::vector<Window> windows_;
+    hufu::SteadyTime broker_back_at_{};
     Outcome outcome_;
 };
 

@@ -17,8 +17,13 @@ hufu::ConfigSchema schema() {
     schema.text("store", "", "its own database: sqlite:PATH or postgresql://USER@HOST/DATABASE").required();
     schema.text("broker", "", "rocketmq://HOST:PORT, or embedded:DIR").required();
     schema.text("listen", "127.0.0.1:8080", "address for HTTP");
-    schema.choice("mode", {"outbox", "txmsg"}, "outbox",
-                  "how the order service tells of what customers ask: rows of its outbox, or transaction messages");
+    schema.choice("mode", {"outbox", "txmsg", "buffered"}, "outbox",
+                  "how the order service tells of what customers ask: rows of its outbox, transaction messages, or messages "
+                  "after the commit, buffered while the broker is away");
+    schema.text("redis", "", "with --mode buffered, where events wait first: redis://HOST[:PORT][?buffer=NAME]");
+    schema.text("journal", "", "with --mode buffered, where events wait when Redis is away too: journal:DIR");
+    schema.choice("tolerates", {"nothing", "last_second", "everything"}, "nothing",
+                  "what the buffered events may lose: a buffer whose settings may lose more is passed over");
     schema.boolean("relay", true, "carry this service's events in this process; false: run \"hufu relay\" beside it");
     schema.duration("relay_lease", std::chrono::seconds{5}, std::chrono::milliseconds{200}, std::chrono::hours{1},
                     "how long a killed relay's lane waits for the next one");
@@ -44,15 +49,28 @@ shop::HttpServerOptions address_of(const hufu::Config& config) {
     return options;
 }
 
+shop::Telling telling_of(const hufu::Config& config) {
+    const auto& mode = config.text("mode");
+    const bool buffered = mode == "buffered" && config.text("role") == "order";
+    if (buffered && !config.boolean("relay")) {
+        throw hufu::Exception{config.error(
+            "relay", "is true with --mode buffered: another relay's messages would overtake those that are buffered")};
+    }
+    if (buffered) return shop::Telling::hand_over;
+    return mode == "txmsg" ? shop::Telling::transaction_messages : shop::Telling::outbox;
+}
+
 void run(const hufu::Config& config) {
     const hufu::StopOnSignal stop;
     const shop::ServiceOptions options{
         .role = config.text("role"),
         .store = config.text("store"),
         .broker = config.text("broker"),
+        .redis = config.text("redis"),
+        .journal = config.text("journal"),
+        .tolerates = hufu::degradation::parse_loss(config.text("tolerates")).value(),
         .http = address_of(config),
-        .settings = {.telling = config.text("mode") == "txmsg" ? shop::Telling::transaction_messages : shop::Telling::outbox,
-                     .payment_timeout = config.milliseconds("payment_timeout")},
+        .settings = {.telling = telling_of(config), .payment_timeout = config.milliseconds("payment_timeout")},
         .relay = config.boolean("relay"),
         .relay_lease = config.milliseconds("relay_lease"),
         .effects_max = static_cast<std::size_t>(config.integer("effects_max")),

@@ -10,25 +10,39 @@
 #include <vector>
 
 #include <hufu/connect/connect.hpp>
+#include <hufu/connect/ladder.hpp>
 #include <hufu/core/consumer.hpp>
 #include <hufu/core/mutant.hpp>
 #include <hufu/outbox/relay.hpp>
 #include <hufu/outbox/wake.hpp>
 
+#include "roles/hand_over.hpp"
 #include "roles/keyed_requests.hpp"
+#include "roles/ladder_page.hpp"
 
 namespace shop {
 namespace {
 
 /// Payment and stock have no requests that send: what they tell follows from a message, and goes out with its effect.
-bool by_message(const ServiceOptions& options) {
-    return options.role == "order" && options.settings.telling == Telling::transaction_messages;
+bool tells_by(const ServiceOptions& options, Telling telling) {
+    return options.role == "order" && options.settings.telling == telling;
 }
 
-Role role_of(const ServiceOptions& options, Store& store) {
+Role role_of(const ServiceOptions& options, Store& store, HandOver* hand_over) {
     if (options.role == "payment") return payment_role(store);
     if (options.role == "stock") return stock_role(store);
-    return order_role(store, options.settings);
+    RoleSettings settings = options.settings;
+    settings.hand_over = hand_over;
+    return order_role(store, settings);
+}
+
+/// What carries the order service's events: the broker, and below it what holds them while the broker is away.
+std::unique_ptr<hufu::degradation::BufferingPublisher> ladder_of(const ServiceOptions& options, hufu::Log& log) {
+    hufu::degradation::LadderOptions ladder;
+    ladder.need = options.tolerates;
+    return hufu::connect::buffering_publisher({.broker = options.broker, .redis = options.redis, .journal = options.journal},
+                                              ladder, {.log = &log})
+        .value();
 }
 
 #if defined(HUFU_WITH_MUTANTS)
@@ -87,8 +101,8 @@ hufu::idempotency::GuardDeclaration guard_of(const ServiceOptions& options, cons
     return {.group = group, .window = options.guard_window, .duplicates = {.retry = retries(), .replay = options.replay}};
 }
 
-hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reaction, Store& store, hufu::Log& log,
-                           std::stop_token stop) {
+hufu::Result<void> consume(const ServiceOptions& options, const Role& role, const Reaction& reaction, Store& store,
+                           hufu::Log& log, std::stop_token stop) {
     const hufu::connect::Surroundings surroundings{.log = &log};
     const auto subscription =
         hufu::connect::subscription(options.broker, {.group = reaction.group, .topics = topics_of(reaction)}, surroundings);
@@ -101,7 +115,8 @@ hufu::Result<void> consume(const ServiceOptions& options, const Reaction& reacti
     consumer_options.running_max = options.effects_max;
     consumer_options.retry = retries();
     hufu::Consumer consumer{**subscription, **dead_letters, consumer_options, {.log = log}};
-    const auto once = store.once(guard_of(options, reaction.group), reaction.effect);
+    auto once = store.once(guard_of(options, reaction.group), reaction.effect);
+    if (role.around) once = role.around(std::move(once));
     return consumer.run(pausing_before_acknowledgement([&](const hufu::Delivery& delivery) -> hufu::HandlerResult {
                             if (!concerns(reaction, delivery.message)) return hufu::Handled::done;
                             return once(delivery);
@@ -117,13 +132,12 @@ hufu::outbox::RelayOptions relay_options(std::chrono::milliseconds lease) {
     return options;
 }
 
-hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Log& log, std::stop_token stop) {
-    const auto publisher = hufu::connect::publisher(options.broker, {.log = &log});
-    if (!publisher) return publisher.error();
+hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Publisher& publisher, hufu::Log& log,
+                         std::stop_token stop) {
     const auto outbox = store.outbox();
     hufu::MetricsRegistry metrics;
     hufu::outbox::Relay relay{
-        *outbox, **publisher, relay_options(options.relay_lease), hufu::system_clock(), hufu::system_random(), metrics};
+        *outbox, publisher, relay_options(options.relay_lease), hufu::system_clock(), hufu::system_random(), metrics};
     const auto lane = hufu::connect::lane_name(options.store);
     if (!lane) return lane.error();
     const auto hints = hufu::outbox::DatagramHintReceiver::open(*lane, relay);
@@ -135,21 +149,32 @@ hufu::Result<void> relay(const ServiceOptions& options, Store& store, hufu::Log&
 
 void serve(const ServiceOptions& options, hufu::Log& log, std::stop_token stop) {
     // Outlives the store, whose producer borrows it.
-    const auto halves = by_message(options) ? hufu::connect::half_publisher(options.broker, {.log = &log}).value() : nullptr;
+    const auto halves = tells_by(options, Telling::transaction_messages)
+                            ? hufu::connect::half_publisher(options.broker, {.log = &log}).value()
+                            : nullptr;
     const auto store = open_store(options.store);
-    const auto role = role_of(options, *store);
+    // What a request hands over and what the relay carries take one way, or they would overtake each other in an outage.
+    const auto ladder = tells_by(options, Telling::hand_over) ? ladder_of(options, log) : nullptr;
+    const auto direct = ladder ? nullptr : hufu::connect::publisher(options.broker, {.log = &log}).value();
+    hufu::Publisher& publisher = ladder ? static_cast<hufu::Publisher&>(*ladder) : *direct;
+    HandOver hand_over{publisher};
+    const auto role = role_of(options, *store, &hand_over);
     for (const auto& reaction : role.reactions) hufu::idempotency::check(guard_of(options, reaction.group)).value();
     store->prepare(role.tables);
     if (halves) store->send_through(*halves, options.role);
     const hufu::idempotency::HttpGuard edge{edge_options()};
-    const auto http = HttpServer::listen(options.http, role.application, keyed_application(role, *store, edge)).value();
+    const auto http =
+        HttpServer::listen(options.http, ladder ? with_ladder_page(role.application, *ladder) : role.application,
+                           keyed_application(role, *store, edge))
+            .value();
     log.info("serves", {{"role", options.role}, {"address", options.http.host + ":" + std::to_string(http->port())}});
     Threads threads{std::move(stop)};
     for (const auto& reaction : role.reactions) {
-        threads.start([&](std::stop_token ending) { return consume(options, reaction, *store, log, std::move(ending)); });
+        threads.start(
+            [&](std::stop_token ending) { return consume(options, role, reaction, *store, log, std::move(ending)); });
     }
     if (options.relay) {
-        threads.start([&](std::stop_token ending) { return relay(options, *store, log, std::move(ending)); });
+        threads.start([&](std::stop_token ending) { return relay(options, *store, publisher, log, std::move(ending)); });
     }
     threads.join();
 }

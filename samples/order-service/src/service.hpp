@@ -7,6 +7,7 @@
 
 #include <hufu/core/error.hpp>
 #include <hufu/core/log.hpp>
+#include <hufu/degradation/buffer.hpp>
 #include <stop_token>
 
 #include "http/server.hpp"
@@ -15,9 +16,12 @@
 namespace shop {
 
 struct ServiceOptions {
-    std::string role;    ///< order, payment or stock
-    std::string store;   ///< sqlite:PATH or postgresql://…
-    std::string broker;  ///< rocketmq://HOST:PORT or embedded:DIR
+    std::string role;          ///< order, payment or stock
+    std::string store;         ///< sqlite:PATH or postgresql://…
+    std::string broker;        ///< rocketmq://HOST:PORT or embedded:DIR
+    std::string redis = {};    ///< where the order service's events wait (Telling::hand_over): redis://…
+    std::string journal = {};  ///< and journal:DIR
+    hufu::degradation::Loss tolerates = hufu::degradation::Loss::nothing;  ///< of those events
     HttpServerOptions http = {};
     RoleSettings settings = {};
     bool relay = true;  ///< carry this service's events in this process; else run `hufu relay` beside it

@@ -4,6 +4,7 @@
 #include <optional>
 #include <variant>
 
+#include "roles/hand_over.hpp"
 #include "roles/router.hpp"
 #include "storage/evidence.hpp"
 #include "storage/order_rows.hpp"
@@ -22,8 +23,9 @@ HttpResponse answer_again(const FirstAnswer& first, const std::string& hash, con
 
 Refusal unknown_order(const std::string& id) { return {Refused::unknown, "id", id, "names an order that was placed"}; }
 
-/// The event as a half. The outbox notes the time of the commit in passing; here it is the time before the half.
-hufu::Message half_of(const Event& event, std::optional<hufu::SystemTime> deliver_at = {}) {
+/// The event as a message that no outbox carries. The outbox notes the time of the commit in passing; here it is the time before
+/// the half, or before the commit.
+hufu::Message message_of(const Event& event, std::optional<hufu::SystemTime> deliver_at = {}) {
     auto message = to_message(event);
     message.deliver_at = deliver_at;
     const auto now = hufu::system_clock().system_now().time_since_epoch().count();
@@ -50,7 +52,7 @@ Seen look(Store& store, const std::string& id) {
 void send_step(Store& store, const Order& looked_at, const Step& step) {
     const auto next = advance(looked_at, step);
     const auto event = event_of(next, step.event);
-    const bool sent = store.send({half_of(event)}, [&](Transaction& tx) {
+    const bool sent = store.send({message_of(event)}, [&](Transaction& tx) {
         const auto order = lock_order(tx, looked_at.ordered.id);
         if (!order || order->version != looked_at.version) return false;
         update_order(tx, next);
@@ -111,7 +113,7 @@ HttpResponse place_by_message(Store& store, const NewOrder& ordered, std::chrono
         store.read([&](Transaction& tx) { first = find_first_answer(tx, ordered.id); });
         if (first) return;
         const auto deadline = hufu::system_clock().system_now() + payment_timeout;
-        const bool sent = store.send({half_of(created), half_of(due, deadline)}, [&](Transaction& tx) {
+        const bool sent = store.send({message_of(created), message_of(due, deadline)}, [&](Transaction& tx) {
             if (!insert_order(tx, order, answer)) return false;
             record_event(tx, created);
             record_event(tx, due);
@@ -141,6 +143,56 @@ HttpResponse command_by_message(Store& store, const std::string& id, Trigger tri
             send_step(store, *order, *step);
         }
         response = {.status = 200, .body = to_json(step != nullptr ? advance(*order, *step) : *order)};
+    });
+    return response;
+}
+
+HttpResponse place_in_turn(Store& store, HandOver& hand_over, const NewOrder& ordered,
+                           std::chrono::milliseconds payment_timeout) {
+    const Order order{.ordered = ordered};
+    const FirstAnswer answer{payload_hash(ordered), to_json(order)};
+    const auto created = event_of(order, EventKind::order_created);
+    HttpResponse response;
+    hand_over.turn(ordered.id, [&] {
+        std::vector<hufu::Message> messages;
+        store.transact([&](Transaction& tx) {
+            messages.clear();
+            if (!insert_order(tx, order, answer)) {
+                response = answer_again(find_first_answer(tx, ordered.id).value(), answer.payload_hash, ordered);
+                return;
+            }
+            messages.push_back(message_of(created));
+            record_event(tx, created);
+            announce(tx, event_of(order, EventKind::payment_due), hufu::system_clock().system_now() + payment_timeout);
+            response = {.status = 201, .body = answer.body};
+        });
+        return messages;
+    });
+    return response;
+}
+
+HttpResponse command_in_turn(Store& store, HandOver& hand_over, const std::string& id, Trigger trigger) {
+    HttpResponse response;
+    hand_over.turn(id, [&] {
+        std::vector<hufu::Message> messages;
+        store.transact([&](Transaction& tx) {
+            messages.clear();
+            const auto order = lock_order(tx, id);
+            const auto decision = order ? decide(*order, trigger) : Decision{unknown_order(id)};
+            if (const auto* refusal = std::get_if<Refusal>(&decision)) {
+                response = refused(*refusal);
+                return;
+            }
+            const auto* step = std::get_if<Step>(&decision);
+            const auto next = step != nullptr ? advance(*order, *step) : *order;
+            response = {.status = 200, .body = to_json(next)};
+            if (step == nullptr) return;
+            const auto event = event_of(next, step->event);
+            update_order(tx, next);
+            record_event(tx, event);
+            messages.push_back(message_of(event));
+        });
+        return messages;
     });
     return response;
 }

@@ -15,6 +15,8 @@
 
 namespace shop {
 
+class HandOver;
+
 /// Takes the step the state machine allows, and appends its event to the outbox.
 void take(Transaction& tx, const Order& order, const Step& step);
 
@@ -32,6 +34,12 @@ void take(Transaction& tx, const Order& order, const Step& step);
 [[nodiscard]] HttpResponse place_by_message(Store& store, const NewOrder& ordered,
                                             std::chrono::milliseconds payment_timeout);
 [[nodiscard]] HttpResponse command_by_message(Store& store, const std::string& id, Trigger trigger);
+
+/// The same with the order's events handed over after the commit, in the order's turn; the deadline is a row of the outbox, which
+/// keeps it until it is due. What was committed and not taken makes the answer 503, and the request is to be repeated.
+[[nodiscard]] HttpResponse place_in_turn(Store& store, HandOver& hand_over, const NewOrder& ordered,
+                                         std::chrono::milliseconds payment_timeout);
+[[nodiscard]] HttpResponse command_in_turn(Store& store, HandOver& hand_over, const std::string& id, Trigger trigger);
 
 /// The effect of the service's own events on itself: what is visible is told.
 [[nodiscard]] hufu::HandlerResult note_told(Transaction& tx, const hufu::Message& message);

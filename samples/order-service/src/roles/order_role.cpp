@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "domain/order_json.hpp"
+#include "roles/hand_over.hpp"
 #include "roles/order_requests.hpp"
 #include "roles/role.hpp"
 #include "roles/router.hpp"
@@ -50,10 +51,34 @@ hufu::HandlerResult react(Transaction& tx, const hufu::Message& message, Telling
     return hufu::Handled::done;
 }
 
+std::function<HttpResponse(Store&, const NewOrder&, std::chrono::milliseconds)> placing(const RoleSettings& settings) {
+    switch (settings.telling) {
+        case Telling::transaction_messages: return place_by_message;
+        case Telling::hand_over:
+            return
+                [hand_over = settings.hand_over](Store& store, const NewOrder& ordered, std::chrono::milliseconds timeout) {
+                    return place_in_turn(store, *hand_over, ordered, timeout);
+                };
+        case Telling::outbox: break;
+    }
+    return place;
+}
+
+std::function<HttpResponse(Store&, const std::string&, Trigger)> asking(const RoleSettings& settings) {
+    switch (settings.telling) {
+        case Telling::transaction_messages: return command_by_message;
+        case Telling::hand_over:
+            return [hand_over = settings.hand_over](Store& store, const std::string& id, Trigger trigger) {
+                return command_in_turn(store, *hand_over, id, trigger);
+            };
+        case Telling::outbox: break;
+    }
+    return command;
+}
+
 HttpApplication order_application(Store& store, const RoleSettings& settings) {
-    const bool by_message = settings.telling == Telling::transaction_messages;
-    const auto ask = by_message ? command_by_message : command;
-    const auto place_order = by_message ? place_by_message : place;
+    const auto place_order = placing(settings);
+    const auto ask = asking(settings);
     Router router;
     router.on("POST", "/orders",
               [&store, place_order, timeout = settings.payment_timeout](const HttpRequest& request, const std::string&) {
@@ -97,6 +122,11 @@ Role order_role(Store& store, const RoleSettings& settings) {
               .reactions = {{"order", {EventKind::payment_charged, EventKind::stock_refused}, reaction},
                             {"order-deadlines", {EventKind::payment_due}, reaction}}};
     if (settings.telling == Telling::outbox) role.keyed = keyed_application(settings.payment_timeout);
+    if (settings.telling == Telling::hand_over) {
+        role.around = [hand_over = settings.hand_over](hufu::Handler handler) {
+            return hand_over->in_turn(std::move(handler));
+        };
+    }
     if (settings.telling == Telling::transaction_messages) {
         role.tables.push_back(told_table);
         role.reactions.push_back(

@@ -15,6 +15,8 @@
 
 namespace shop {
 
+class HandOver;
+
 /// Events of these kinds have this effect here. Each reaction is a consumer group of its own.
 struct Reaction {
     std::string group;
@@ -34,14 +36,20 @@ struct Role {
     HttpApplication application;
     KeyedApplication keyed = {};  ///< none: keys are not taken
     std::vector<Reaction> reactions;
+    std::function<hufu::Handler(hufu::Handler)> around = {};  ///< wraps what handles messages; none: nothing does
 };
 
 /// How the order service tells others of what a customer asked for.
-enum class Telling : std::uint8_t { outbox, transaction_messages };
+enum class Telling : std::uint8_t {
+    outbox,                ///< rows of its outbox, in the transaction of the order
+    transaction_messages,  ///< halves, whose verdict is in that transaction
+    hand_over,             ///< messages of their own after that transaction, through a publisher that outlives the broker
+};
 
 struct RoleSettings {
     Telling telling = Telling::outbox;
     std::chrono::milliseconds payment_timeout{15 * 60 * 1000};  ///< an order not paid for so long is closed
+    HandOver* hand_over = nullptr;  ///< borrowed for the role's life; needed by `Telling::hand_over`
 };
 
 /// `store` is borrowed for the role's life.

@@ -98,17 +98,26 @@ Result<std::vector<Entry>> StreamReader::read_once(std::size_t max) {
     for (std::size_t i = 0; i < ours.size(); ++i) {
         if (!replies[i] && entries.empty()) {
             // NOGROUP and the like: the server has forgotten the shard. Anything else shows again when it is asked for anew.
-            for (const auto shard : ours) shards_[shard].lose();
-            acquire_again_ = SteadyTime::min();
+            start_anew();
             return replies[i].error();
         }
         if (!replies[i] || replies[i]->items.size() != 3) {
             shards_[ours[i]].lose();
             continue;
         }
-        if (auto taken = take(ours[i], *replies[i], entries); !taken) return taken.error();
+        if (auto taken = take(ours[i], *replies[i], entries); !taken) {
+            // Nobody gets what the server has just given us: it must come again, before what is behind it.
+            start_anew();
+            return taken.error();
+        }
     }
     return entries;
+}
+
+/// Gives up every shard; asked for anew, each begins with what it had given and what was neither trimmed nor parked.
+void StreamReader::start_anew() {
+    for (Shard& shard : shards_) shard.lose();
+    acquire_again_ = SteadyTime::min();
 }
 
 /// What a shard gave: to the caller; what cannot be read, or waits behind a parked one of its key, is parked at once.
@@ -251,8 +260,7 @@ Result<void> StreamReader::release() {
     std::vector<std::vector<std::string_view>> arguments;
     for (const auto shard : ours) arguments.push_back({shards_[shard].token});
     const auto replies = buffer_.run(buffer_.release_script, ours, arguments);
-    for (Shard& shard : shards_) shard.lose();
-    acquire_again_ = SteadyTime::min();
+    start_anew();
     for (const auto& reply : replies) {
         if (!reply) return reply.error();
     }

@@ -38,6 +38,7 @@ private:
     using Parcel = std::vector<std::pair<std::string, std::string>>;  // position, reason
 
     Result<void> acquire();
+    void start_anew();
     Result<std::vector<degradation::Entry>> read_once(std::size_t max);
     Result<void> take(std::uint32_t shard, const Reply& reply, std::vector<degradation::Entry>& out);
     [[nodiscard]] std::vector<std::uint32_t> owned() const;

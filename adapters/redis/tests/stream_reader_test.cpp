@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "stream_fixture.hpp"
 
 namespace hufu::redis {
@@ -159,6 +161,41 @@ TEST(StreamReader, EmptiesAServerThatIsFull) {
     EXPECT_EQ(epoch_of(full).value(), 0U);
     server.config_set("maxmemory", "0");
     EXPECT_EQ(spill_one(buffer, message_of("k0", "3")).status, Status::spilled);
+}
+
+TEST(StreamReader, WhatWasReadBesideAFailedParkComesAgain) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 2}};
+    fill(buffer, 8, 1);
+    const auto reader = buffer.reader("r");
+    const auto first = drain(*reader);
+    std::map<std::uint32_t, std::vector<degradation::Entry>> by_shard;
+    for (const auto& entry : first) by_shard[entry.id.shard].push_back(entry);
+    ASSERT_GE(by_shard[0].size(), 2U);
+    ASSERT_GE(by_shard[1].size(), 1U);
+    const std::string barred = by_shard[0][0].message.ordering_key;
+    const std::string beside = by_shard[0][1].message.ordering_key;
+    const std::string elsewhere = by_shard[1][0].message.ordering_key;
+    ASSERT_TRUE(reader->park(std::span{&by_shard[0][0].id, 1}, "no"));
+    ASSERT_TRUE(reader->trim(ids_of(first)));
+
+    const std::string base = "hufu:buffer:{default:0}:";
+    server.command({"RENAME", base + "parked", base + "aside"});
+    server.command({"SET", base + "parked", "foreign"});
+    for (const auto& key : {beside, barred, elsewhere}) {
+        ASSERT_EQ(spill_one(buffer, message_of(key, "1")).status, Status::spilled);
+    }
+    EXPECT_EQ(reader->read(10, std::chrono::milliseconds{50}).error().code(), ErrorCode::conflict);
+    server.command({"RENAME", base + "aside", base + "parked"});
+    for (const auto& key : {beside, elsewhere}) {
+        ASSERT_EQ(spill_one(buffer, message_of(key, "2")).status, Status::spilled);
+    }
+    const auto again = drain(*reader);
+    EXPECT_THAT(bodies(again, beside), ElementsAre("1", "2"));
+    EXPECT_THAT(bodies(again, elsewhere), ElementsAre("1", "2"));
+    EXPECT_THAT(bodies(again, barred), IsEmpty());
+    EXPECT_EQ(buffer.size().value().parked, 2U);
 }
 
 TEST(StreamReader, GoesOnAfterTheServerForgotEverything) {

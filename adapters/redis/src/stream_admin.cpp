@@ -2,7 +2,6 @@
 #include <charconv>
 #include <utility>
 
-#include <hufu/degradation/packed_message.hpp>
 #include <hufu/redis/stream_buffer.hpp>
 
 #include "stream_impl.hpp"
@@ -119,9 +118,8 @@ Result<std::vector<ParkedEntry>> StreamBuffer::parked(std::size_t max) {
         const auto page = impl_->client.run(Command{"XRANGE", base + ":parked", "-", "+", "COUNT", max - found.size()});
         if (!page) return page.error();
         for (const Reply& entry : page->items) {
-            if (entry.items.size() != 2 || entry.items[1].items.size() < 6) return nonsense(describe());
-            auto message = degradation::unpack(entry.items[1].items[3].text);
-            found.push_back({message ? std::move(*message) : Message{}, entry.items[1].items[5].text});
+            Contents contents = contents_of(entry);
+            found.push_back({std::move(contents.message), std::move(contents.reason)});
         }
     }
     return found;

@@ -1,7 +1,6 @@
 // Looks at what waits in the streams, taking nothing.
 #include <charconv>
 
-#include <hufu/degradation/packed_message.hpp>
 #include <hufu/redis/stream_buffer.hpp>
 
 #include "stream_impl.hpp"
@@ -21,20 +20,18 @@ SystemTime time_of(std::string_view position) {
 
 Result<void> StreamBuffer::browse(Shelf shelf, const std::function<bool(const degradation::Entry&)>& see) {
     const std::string stream = shelf == Shelf::parked ? ":parked" : ":entries";
-    const std::size_t fields = shelf == Shelf::parked ? 6 : 4;
     for (std::uint32_t shard = 0; shard < impl_->bases.size(); ++shard) {
         for (std::string from = "-";;) {
             const auto page =
                 impl_->client.run(Command{"XRANGE", impl_->bases[shard] + stream, from, "+", "COUNT", page_entries});
             if (!page) return page.error();
             for (const Reply& item : page->items) {
-                if (item.items.size() != 2 || item.items[1].items.size() < fields) continue;
-                const auto& values = item.items[1].items;
-                auto message = degradation::unpack(values[3].text);
-                degradation::Entry entry{.id = {shard, item.items[0].text},
-                                         .message = message ? std::move(*message) : Message{},
-                                         .spilled_at = time_of(item.items[0].text)};
-                if (shelf == Shelf::parked) entry.reason = values[5].text;
+                if (item.items.size() != 2) continue;
+                Contents found = contents_of(item);
+                const degradation::Entry entry{.id = {shard, item.items[0].text},
+                                               .message = std::move(found.message),
+                                               .spilled_at = time_of(item.items[0].text),
+                                               .reason = std::move(found.reason)};
                 if (!see(entry)) return {};
             }
             if (page->items.size() < page_entries) break;

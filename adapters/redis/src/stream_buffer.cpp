@@ -47,6 +47,19 @@ std::string key_field(std::string_view topic, std::string_view ordering_key) {
     return field += ordering_key;
 }
 
+bool is_entry(const Reply& item) {
+    if (item.items.size() != 2) return false;
+    const auto& words = item.items[1].items;
+    return words.size() >= 4 && words[0].text == "k" && words[2].text == "m";
+}
+
+Contents contents_of(const Reply& item) {
+    if (!is_entry(item)) return {{}, no_entry};
+    const auto& words = item.items[1].items;
+    auto message = degradation::unpack(words[3].text);
+    return {message ? std::move(*message) : Message{}, words.size() >= 6 ? words[5].text : std::string{}};
+}
+
 StreamBuffer::Impl::Impl(Client& client_, StreamBufferOptions options_) : client{client_}, options{std::move(options_)} {
     if (!known_name(options.name)) {
         throw Exception{Error{ErrorCode::invalid_argument, Disposition::reject,

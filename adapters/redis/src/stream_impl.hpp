@@ -19,6 +19,17 @@ namespace hufu::redis {
 /// A message's key as the scripts know it; empty without an ordering key.
 [[nodiscard]] std::string key_field(std::string_view topic, std::string_view ordering_key);
 
+/// Whether [position, [name, value, …]] is of the shape that the scripts write; else somebody else has put it there.
+[[nodiscard]] bool is_entry(const Reply& item);
+constexpr const char* no_entry = "no entry of a buffer: something else writes to this stream";
+
+struct Contents {
+    Message message = {};  ///< empty where it cannot be read
+    std::string reason = {};
+};
+/// Of one of either stream.
+[[nodiscard]] Contents contents_of(const Reply& item);
+
 struct StreamBuffer::Impl {
     /// A call of `spill` that waits for the server.
     struct Call {

@@ -127,7 +127,11 @@ Result<void> StreamReader::take(std::uint32_t number, const Reply& reply, std::v
     std::vector<std::string> behind;
     Parcel unreadable;
     for (const Reply& item : reply.items[1].items) {
-        if (item.items.size() != 2 || item.items[1].items.size() < 4) continue;
+        if (item.items.size() != 2) continue;
+        if (!is_entry(item)) {
+            unreadable.emplace_back(item.items[0].text, no_entry);
+            continue;
+        }
         const std::string& position = item.items[0].text;
         const std::string& field = item.items[1].items[1].text;
         const std::string& packed = item.items[1].items[3].text;

@@ -14,6 +14,15 @@ constexpr auto also_when_full = R"(
 redis.call('PERSIST', entries)
 )";
 
+// What somebody else has put into a stream has no key, and is kept whole.
+constexpr auto parts = R"(
+local function parts(entry)
+  local has = entry[2]
+  if #has >= 4 and has[1] == 'k' and has[3] == 'm' then return has[2], has[4] end
+  return '', table.concat(has, ' ')
+end
+)";
+
 // Where something is missing: the keys and bytes of what is there, counted anew.
 constexpr auto recount = R"(
 local function recount()
@@ -24,8 +33,9 @@ local function recount()
     while true do
       local page = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
       for _, entry in ipairs(page) do
-        if entry[2][2] ~= '' then redis.call('HINCRBY', keys, entry[2][2], 1) end
-        if stream == entries then bytes = bytes + #entry[2][4] end
+        local field, packed = parts(entry)
+        if field ~= '' then redis.call('HINCRBY', keys, field, 1) end
+        if stream == entries then bytes = bytes + #packed end
       end
       if #page < 1000 then break end
       from = '('..page[#page][1]
@@ -126,7 +136,7 @@ local count = 0
 for i = 3, #ARGV do
   local entry = redis.call('XRANGE', entries, ARGV[i], ARGV[i])[1]
   if entry then
-    local field, packed = entry[2][2], entry[2][4]
+    local field, packed = parts(entry)
     redis.call('XADD', parked, '*', 'k', field, 'm', packed, 'r', ARGV[2])
     redis.call('XDEL', entries, ARGV[i])
     redis.call('DECRBY', b..':bytes', #packed)
@@ -143,7 +153,7 @@ local back, from = 0, '-'
 while true do
   local page = redis.call('XRANGE', parked, from, '+', 'COUNT', 1000)
   for _, entry in ipairs(page) do
-    local field, packed = entry[2][2], entry[2][4]
+    local field, packed = parts(entry)
     local waits = field ~= '' and redis.call('HGET', keys, field) ~= redis.call('HGET', barred, field)
     if not waits then
       redis.call('XADD', entries, '*', 'k', field, 'm', packed)
@@ -157,7 +167,8 @@ while true do
 end
 local left = {}
 for _, entry in ipairs(redis.call('XRANGE', parked, '-', '+')) do
-  if entry[2][2] ~= '' then left[entry[2][2]] = (left[entry[2][2]] or 0) + 1 end
+  local field = parts(entry)
+  if field ~= '' then left[field] = (left[field] or 0) + 1 end
 end
 redis.call('DEL', barred)
 for field, count in pairs(left) do redis.call('HSET', barred, field, count) end
@@ -188,13 +199,13 @@ return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spil
 std::string StreamScripts::spill() { return std::string{names} + spill_body; }
 std::string StreamScripts::acquire() { return std::string{names} + also_when_full + acquire_body; }
 std::string StreamScripts::read() { return std::string{names} + read_body; }
-std::string StreamScripts::trim() { return std::string{names} + recount + trim_body; }
-std::string StreamScripts::park() { return std::string{names} + also_when_full + park_body; }
-std::string StreamScripts::unpark() { return std::string{names} + also_when_full + unpark_body; }
+std::string StreamScripts::trim() { return std::string{names} + parts + recount + trim_body; }
+std::string StreamScripts::park() { return std::string{names} + also_when_full + parts + park_body; }
+std::string StreamScripts::unpark() { return std::string{names} + also_when_full + parts + unpark_body; }
 std::string StreamScripts::release() {
     return std::string{names} +
            "if redis.call('GET', b..':owner') == ARGV[1] then redis.call('DEL', b..':owner') end return 1";
 }
-std::string StreamScripts::account() { return std::string{names} + recount + account_body; }
+std::string StreamScripts::account() { return std::string{names} + parts + recount + account_body; }
 
 }  // namespace hufu::redis

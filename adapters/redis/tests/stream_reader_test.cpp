@@ -133,6 +133,32 @@ TEST(StreamReader, ParksWhatCannotBeRead) {
     EXPECT_THAT(buffer.parked(10).value()[0].reason, testing::HasSubstr("is not known here"));
 }
 
+TEST(StreamReader, ParksWhatSomebodyElseHasPutThere) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    const std::string base = "hufu:buffer:{default:0}:";
+    server.command({"XADD", base + "entries", "*", "temperature", "21"});
+    server.command({"XADD", base + "entries", "*", "key", "k0", "message", "0"});
+    server.command({"XADD", base + "parked", "*", "temperature", "22"});
+    fill(buffer, 1, 1);
+    ASSERT_TRUE(buffer.inspect()) << buffer.inspect().error().text();
+    const auto reader = buffer.reader("r");
+    const auto entries = drain(*reader);
+    EXPECT_THAT(bodies(entries, "k0"), ElementsAre("0"));
+    EXPECT_EQ(reader->trim(ids_of(entries)).value(), 1U);
+    const auto parked = buffer.parked(10).value();
+    ASSERT_EQ(parked.size(), 3U);
+    for (const auto& one : parked) EXPECT_THAT(one.reason, testing::HasSubstr("no entry of a buffer"));
+    EXPECT_EQ(buffer.size().value().entries, 0U);
+    EXPECT_EQ(buffer.size().value().bytes, 0U);
+    EXPECT_EQ(epoch_of(buffer).value(), 0U) << "it bars no key";
+    EXPECT_EQ(buffer.unpark().value(), 3U);
+    EXPECT_THAT(drain(*reader), IsEmpty());
+    EXPECT_EQ(buffer.size().value().parked, 3U);
+    ASSERT_TRUE(buffer.inspect());
+}
+
 TEST(StreamReader, EmptiesAServerThatIsFull) {
     const RedisServer server;
     Client client{server.url()};

@@ -1,5 +1,4 @@
 // order-demo: the order service under load while its processes are killed, and the proof that nothing was lost.
-#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -7,8 +6,7 @@
 #include <filesystem>
 #include <hufu/core/config.hpp>
 #include <hufu/core/error.hpp>
-#include <stop_token>
-#include <thread>
+#include <hufu/core/until_signal.hpp>
 
 #include "run.hpp"
 
@@ -69,37 +67,8 @@ shop::demo::RunOptions options_of(const hufu::Config& config) {
     return options;
 }
 
-/// Turns SIGINT and SIGTERM into a stop request. Signals must be blocked in all threads first.
-class StopOnSignal {
-public:
-    StopOnSignal() {
-        ::sigemptyset(&signals_);
-        ::sigaddset(&signals_, SIGINT);
-        ::sigaddset(&signals_, SIGTERM);
-        ::sigaddset(&signals_, SIGUSR1);  // our own: the program is over
-        ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-        thread_ = std::thread{[this] {
-            int number = 0;
-            ::sigwait(&signals_, &number);
-            if (number != SIGUSR1) stop_.request_stop();
-        }};
-    }
-    ~StopOnSignal() {
-        ::pthread_kill(thread_.native_handle(), SIGUSR1);
-        thread_.join();
-    }
-    StopOnSignal(const StopOnSignal&) = delete;
-    StopOnSignal& operator=(const StopOnSignal&) = delete;
-    [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
-
-private:
-    sigset_t signals_{};
-    std::stop_source stop_;
-    std::thread thread_;
-};
-
 int demo(const hufu::Config& config) {
-    const StopOnSignal stop;
+    const hufu::StopOnSignal stop;
     const auto options = options_of(config);
     const auto tell = [](const std::string& line) { std::fprintf(stderr, "  %s\n", line.c_str()); };
     shop::demo::Outcome outcome;

@@ -182,6 +182,9 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
                 log.warning("circuit breaker changed", {{"broker", notice.name}, {"state", notice.text}});
                 break;
             case Kind::rung_up: log.info("buffer is there", {{"buffer", notice.name}, {"loss", notice.text}}); break;
+            case Kind::rung_changed:
+                log.warning("a buffer's settings were changed", {{"buffer", notice.name}, {"loss", notice.text}});
+                break;
             case Kind::rung_away: log.warning("buffer is away", {{"buffer", notice.name}, {"reason", notice.text}}); break;
             case Kind::refused: report_rarely("messages given back: nothing takes them", notice.text); break;
             case Kind::shed: report_rarely("messages shed to make room", notice.text); break;

@@ -45,6 +45,7 @@ LadderMachine::LadderMachine(LadderOptions options, std::size_t brokers, std::ve
     figures_.spilled.resize(rungs_.size());
     shown_breakers_.resize(brokers, BreakerState::closed);
     shown_rungs_.resize(rungs_.size(), LadderRung::State::unchecked);
+    shown_losses_.resize(rungs_.size());
 }
 
 LadderMachine::~LadderMachine() = default;
@@ -280,13 +281,16 @@ void LadderMachine::note_changes() {
     }
     for (std::size_t number = 0; number < rungs_.size(); ++number) {
         const LadderRung& rung = rungs_[number];
-        if (std::exchange(shown_rungs_[number], rung.state()) == rung.state()) {
+        const std::optional<Loss> loss = rung.statement() ? std::optional{rung.statement()->loss} : std::nullopt;
+        const bool same_state = std::exchange(shown_rungs_[number], rung.state()) == rung.state();
+        const bool same_loss = std::exchange(shown_losses_[number], loss) == loss;
+        if (same_state && same_loss) {
             continue;
         }
-        if (rung.state() == LadderRung::State::up) {
-            actions_.notices.push_back(
-                {LadderNotice::Kind::rung_up, rung.options().name,
-                 "may lose " + std::string{to_string(rung.statement()->loss)} + " (" + rung.statement()->why + ")"});
+        if (loss) {
+            actions_.notices.push_back({same_state ? LadderNotice::Kind::rung_changed : LadderNotice::Kind::rung_up,
+                                        rung.options().name,
+                                        "may lose " + std::string{to_string(*loss)} + " (" + rung.statement()->why + ")"});
             wake_waiting();
         } else {
             actions_.notices.push_back({LadderNotice::Kind::rung_away, rung.options().name, rung.trouble()});

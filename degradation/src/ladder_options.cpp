@@ -15,8 +15,10 @@ Result<void> validate(const RungOptions& rung, std::set<std::string>& names) {
     if (!names.insert(rung.name).second) {
         return refuse("ladder: two buffers are named \"" + rung.name + "\"");
     }
-    if (rung.silence_max <= std::chrono::milliseconds{0} || rung.ask_again_after <= std::chrono::milliseconds{0}) {
-        return refuse("ladder: silence_max and ask_again_after of buffer \"" + rung.name + "\" must be above 0");
+    if (rung.silence_max <= std::chrono::milliseconds{0} || rung.ask_again_after <= std::chrono::milliseconds{0} ||
+        rung.inspect_every <= std::chrono::milliseconds{0}) {
+        return refuse("ladder: silence_max, inspect_every and ask_again_after of buffer \"" + rung.name +
+                      "\" must be above 0");
     }
     if (rung.look_after.attempts_max() != 0) {
         return refuse("ladder: look_after of buffer \"" + rung.name +

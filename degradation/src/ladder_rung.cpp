@@ -22,10 +22,13 @@ void LadderRung::inspected(const Result<LossStatement>& statement, SteadyTime no
         gone(statement.error().text(), now);
         return;
     }
+    if (state_ != State::up || now >= ask_again_at_) {
+        trouble_.clear();
+    }
     statement_ = *statement;
     state_ = State::up;
     failures_ = 0;
-    trouble_.clear();
+    look_at_ = now + options_.inspect_every;
 }
 
 void LadderRung::spilled(std::uint64_t messages, std::uint64_t bytes) {
@@ -66,7 +69,7 @@ void LadderRung::gone(std::string why, SteadyTime now) {
 }
 
 bool LadderRung::take_inspection(SteadyTime now) {
-    const bool due = state_ == State::unchecked || (state_ == State::away && now >= look_at_);
+    const bool due = state_ == State::unchecked || now >= look_at_;
     if (inspecting_ || !due) {
         return false;
     }
@@ -75,7 +78,7 @@ bool LadderRung::take_inspection(SteadyTime now) {
 }
 
 std::optional<SteadyTime> LadderRung::next_inspection() const noexcept {
-    if (inspecting_ || state_ != State::away) {
+    if (inspecting_ || state_ == State::unchecked) {
         return {};
     }
     return look_at_;

@@ -75,6 +75,24 @@ TEST(LadderMachine, KeepsAwayFromARungThatMayLoseMoreThanTheTopicAllows) {
     EXPECT_EQ(rig.place("payment"), "buffer:journal");
 }
 
+TEST(LadderMachine, KeepsAwayFromARungWhoseSettingsWereChangedWhileItRan) {
+    LadderRig rig;
+    rig.open_breaker();
+    rig.add("a", "1");
+    EXPECT_EQ(rig.place("1"), "buffer:redis");
+    rig.redis->state({Loss::everything, "appendonly no"});
+    rig.notices.clear();
+    ASSERT_TRUE(rig.tick_at.has_value());
+    rig.pass(5s);
+    rig.add("b", "2");
+    EXPECT_EQ(rig.place("2"), "buffer:journal");
+    ASSERT_EQ(rig.notices.size(), 2u) << "the breaker, half open by now, and this";
+    const auto& told = rig.notices.back();
+    EXPECT_EQ(told.kind, LadderNotice::Kind::rung_changed);
+    EXPECT_EQ(told.name, "redis");
+    EXPECT_EQ(told.text, "may lose everything (appendonly no)");
+}
+
 TEST(LadderMachine, GoesToTheJournalWhenRedisIsAwayAndBackWhenItIsThere) {
     LadderRig rig;
     rig.open_breaker();

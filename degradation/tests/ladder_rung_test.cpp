@@ -63,6 +63,37 @@ TEST_F(RungTest, IsLookedForWithGrowingWaitsAndInspectedAnewWhenItIsBack) {
     EXPECT_FALSE(rung.takes(Loss::nothing, now())) << "its settings have changed meanwhile";
 }
 
+TEST_F(RungTest, IsInspectedAgainWhileItIsThere) {
+    EXPECT_TRUE(rung.take_inspection(now()));
+    look(Loss::nothing);
+    EXPECT_EQ(rung.next_inspection(), now() + 5s);
+    clock.advance(4'999ms);
+    EXPECT_FALSE(rung.take_inspection(now()));
+    clock.advance(1ms);
+    EXPECT_TRUE(rung.take_inspection(now()));
+    EXPECT_FALSE(rung.take_inspection(now())) << "asked once";
+    EXPECT_TRUE(rung.takes(Loss::nothing, now())) << "until it is heard of";
+    look(Loss::everything);
+    EXPECT_FALSE(rung.takes(Loss::last_second, now())) << "its settings were changed";
+    clock.advance(5s);
+    ASSERT_TRUE(rung.take_inspection(now()));
+    rung.inspected(away, now());
+    EXPECT_EQ(rung.state(), LadderRung::State::away);
+    EXPECT_EQ(rung.next_inspection(), now() + 50ms);
+}
+
+TEST_F(RungTest, AnInspectionDoesNotMakeItTakeWhatItRefused) {
+    look();
+    clock.advance(4'900ms);
+    rung.not_spilled({.status = SpillOutcome::Status::refused,
+                      .error = Error{ErrorCode::out_of_space, Disposition::retry, "out of memory"}},
+                     now());
+    clock.advance(100ms);
+    ASSERT_TRUE(rung.take_inspection(now()));
+    look();
+    EXPECT_EQ(rung.describe(Loss::nothing, now()), "refuses: out of memory");
+}
+
 TEST_F(RungTest, MayHoldEveryKeyUntilItWasAsked) {
     EXPECT_TRUE(rung.may_hold(Silence::as_last_known));
     rung.epoch_read(std::uint64_t{0}, now());
@@ -81,6 +112,16 @@ TEST_F(RungTest, KnowsWhatWasPutThereSinceTheEpochWasRead) {
     rung.epoch_read(std::uint64_t{0}, now());
     rung.not_spilled({.status = SpillOutcome::Status::in_doubt, .error = away}, now());
     EXPECT_TRUE(rung.may_hold(Silence::as_last_known)) << "it may be there";
+}
+
+TEST_F(RungTest, HoldsSomethingThatHasNoKeyThoughNoKeyIsBarred) {
+    look();
+    rung.spilled(1, 10);
+    rung.epoch_read(std::uint64_t{0}, now());
+    EXPECT_FALSE(rung.may_hold(Silence::as_last_known));
+    EXPECT_TRUE(rung.holds_something());
+    rung.sized({});
+    EXPECT_FALSE(rung.holds_something());
 }
 
 TEST_F(RungTest, IsFullByBytesOrAge) {

@@ -92,7 +92,8 @@ public:
     /// For people, without secrets: "redis://10.0.0.7:6379/0".
     [[nodiscard]] virtual std::string describe() const = 0;
 
-    /// Reads the settings that decide what may be lost; at start and after every reconnect. Blocks for a round trip.
+    /// Reads the settings that decide what may be lost; at start, from time to time and after every reconnect. Blocks for a
+    /// round trip.
     [[nodiscard]] virtual Result<LossStatement> inspect() = 0;
 
     /// Starts appending `messages`; `outcomes[i]` belongs to `messages[i]`, both are borrowed until `done` was called. The

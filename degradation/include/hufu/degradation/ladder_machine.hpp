@@ -68,8 +68,9 @@ struct LadderNotice {
         breaker,  ///< `name` is the broker's number, `text` its new state and why
         rung_up,  ///< `name` is the rung, `text` what it may lose
         rung_away,
-        refused,  ///< a message was given back: nothing took it
-        shed,     ///< a waiting message was given back to make room
+        rung_changed,  ///< it is there, and its settings allow another loss than before: `text`
+        refused,       ///< a message was given back: nothing took it
+        shed,          ///< a waiting message was given back to make room
     } kind = Kind::breaker;
     std::string name = {};
     std::string text = {};
@@ -258,6 +259,7 @@ private:
     std::vector<std::multiset<SteadyTime>> replaying_;                     // by broker: when each batch was sent
     std::vector<BreakerState> shown_breakers_;
     std::vector<LadderRung::State> shown_rungs_;
+    std::vector<std::optional<Loss>> shown_losses_;
     bool moved_ = false;  // a lane went to a queue
     bool closed_ = false;
     LadderActions actions_;

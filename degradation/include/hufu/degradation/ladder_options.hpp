@@ -29,6 +29,8 @@ struct RungOptions {
     /// Waits between looks at a rung that is away.
     RetrySchedule look_after =
         RetrySchedule::capped(std::chrono::milliseconds{50}, std::chrono::milliseconds{1'000}).jitter(0.2);
+    /// How often the settings of a rung that is there are read again: they may be changed while it runs.
+    std::chrono::milliseconds inspect_every{5'000};
     /// A rung that answered "full" or "read only" is not asked again for so long.
     std::chrono::milliseconds ask_again_after{500};
 };

@@ -36,7 +36,8 @@ public:
     void keeps_silent(SteadyTime now);
 
     // What follows.
-    /// The settings must be read: at the start, and when it is time to look whether it is back. Says so once.
+    /// The settings must be read: at the start, every `inspect_every`, and when it is time to look whether it is back. Says so
+    /// once.
     [[nodiscard]] bool take_inspection(SteadyTime now);
     [[nodiscard]] std::optional<SteadyTime> next_inspection() const noexcept;
     /// It makes sense to ask for its epoch.
@@ -45,8 +46,8 @@ public:
     [[nodiscard]] bool takes(Loss need, SteadyTime now) const noexcept;
     /// Whether a key may have entries there, by the epoch that was read last.
     [[nodiscard]] bool may_hold(LadderOptions::Silence when_silent) const noexcept;
-    /// Something is in it, as far as is known.
-    [[nodiscard]] bool holds_something() const noexcept { return epoch_.value_or(0) > 0; }
+    /// Something is in it, as far as is known. What has no key raises no epoch.
+    [[nodiscard]] bool holds_something() const noexcept { return epoch_.value_or(0) > 0 || size_.entries > 0; }
 
     [[nodiscard]] const RungOptions& options() const noexcept { return options_; }
     [[nodiscard]] State state() const noexcept { return state_; }
@@ -66,7 +67,7 @@ private:
     Random& random_;
     State state_ = State::unchecked;
     bool inspecting_ = false;
-    SteadyTime look_at_{};  // while away
+    SteadyTime look_at_{};  // once it was looked at
     std::uint32_t failures_ = 0;
     SteadyTime ask_again_at_{};
     std::optional<std::uint64_t> epoch_;

@@ -225,7 +225,7 @@ private:
         if (keyed) ++barred_[key];
         return {.status = Status::spilled};
     }
-    [[nodiscard]] std::uint64_t epoch_now() const { return entries_.empty() && parked_.empty() ? 0 : last_; }
+    [[nodiscard]] std::uint64_t epoch_now() const { return barred_.empty() ? 0 : last_; }
 
     Result<std::vector<degradation::Entry>> read(const Reader* reader, std::uint64_t& taken, std::size_t max,
                                                  std::chrono::milliseconds timeout) {

@@ -21,7 +21,10 @@ ConfigSchema doctor_schema() {
     schema.text("broker", "", "rocketmq://[KEY@]HOST:PORT, rocketmq+unix:PATH, embedded:DIR or kafka://HOST:PORT");
     schema.text("metrics", "", "the bundled broker's metrics: http://HOST:PORT/metrics");
     schema.text("redis", "", "redis://[USER:PASSWORD@]HOST[:PORT]");
-    schema.duration("lag_max", limits.lag_max, {}, hours{24 * 30}, "a row that waits longer for the relay is a failure");
+    schema.list("buffer", "",
+                "where messages wait while the broker is away: redis://HOST[:PORT][?buffer=NAME], journal:DIR");
+    schema.duration("lag_max", limits.lag_max, {}, hours{24 * 30},
+                    "a row that waits longer for the relay, or a message in a buffer, is a failure");
     schema.duration("transaction_max", limits.transaction_max, {}, hours{24 * 30},
                     "a database transaction open for longer is warned of");
     schema.duration("pending_max", limits.pending_max, {}, hours{24 * 30},
@@ -69,9 +72,10 @@ int run_doctor(const Config& config) {
     const auto& broker = config.text("broker");
     const auto& metrics = config.text("metrics");
     const auto& redis = config.text("redis");
-    if (outbox.empty() && broker.empty() && metrics.empty() && redis.empty()) {
+    const auto& buffers = config.list("buffer");
+    if (outbox.empty() && broker.empty() && metrics.empty() && redis.empty() && buffers.empty()) {
         return complain({ErrorCode::invalid_argument, Disposition::reject,
-                         "say what to look at: --outbox, --broker, --metrics or --redis, one or several"});
+                         "say what to look at: --outbox, --broker, --metrics, --redis or --buffer, one or several"});
     }
     if (!config.text("verdicts").empty() && broker.empty()) {
         return complain(config.error("verdicts", "is compared with a broker's transactions: give --broker too"));
@@ -87,14 +91,15 @@ int run_doctor(const Config& config) {
     if (!broker.empty()) add(look_at_broker(broker, config.text("verdicts"), limits));
     if (!metrics.empty()) add(look_at_metrics(metrics));
     if (!redis.empty()) add(look_at_redis(redis));
+    for (const auto& buffer : buffers) add(look_at_buffer(buffer, limits));
     return report(config, findings);
 }
 
 }  // namespace
 
 std::vector<Command> doctor_commands() {
-    return {{"doctor", "", "check database, relay, broker and Redis, with the way out of what is wrong", doctor_schema,
-             run_doctor}};
+    return {{"doctor", "", "check database, relay, broker, Redis and buffers, with the way out of what is wrong",
+             doctor_schema, run_doctor}};
 }
 
 }  // namespace hufu::cli

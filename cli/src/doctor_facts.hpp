@@ -10,6 +10,7 @@
 
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
+#include <hufu/degradation/buffer.hpp>
 #include <hufu/outbox/store.hpp>
 #include <hufu/postgres/health.hpp>
 #include <hufu/rocketmq/broker_probe.hpp>
@@ -62,6 +63,15 @@ struct RedisFacts {
     std::map<std::string, std::string> settings = {};  ///< empty: CONFIG is not allowed
 };
 [[nodiscard]] Findings judge(const RedisFacts& facts);
+
+/// A buffer of the ladder, by its own words.
+struct BufferFacts {
+    std::string url = {};
+    degradation::BufferSize size = {};
+    degradation::LossStatement statement = {};
+};
+/// `Limits::lag_max` is also how long a message may wait in a buffer.
+[[nodiscard]] Findings judge(const BufferFacts& facts, const Limits& limits);
 
 /// INFO's text: "name:value" lines.
 [[nodiscard]] std::map<std::string, std::string> parse_info(const std::string& text);

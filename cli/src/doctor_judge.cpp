@@ -257,4 +257,24 @@ Findings judge(const RedisFacts& facts) {
     return report.take();
 }
 
+Findings judge(const BufferFacts& facts, const Limits& limits) {
+    Report report{"buffer"};
+    using degradation::Loss;
+    report.add(facts.statement.loss == Loss::nothing, Grade::warn, "may lose",
+               std::string{to_string(facts.statement.loss)} + ": " + facts.statement.why,
+               "topics that tolerate less pass it over; change its settings if they should not");
+    const auto age = facts.size.oldest_age.value_or(milliseconds{0});
+    report.add(
+        facts.size.entries == 0, age > limits.lag_max ? Grade::fail : Grade::warn, "waiting",
+        std::to_string(facts.size.entries) + " messages, " + std::to_string(facts.size.bytes) + " bytes" +
+            (facts.size.oldest_age ? ", the oldest for " + duration_text(age) : std::string{}),
+        "the broker is away, or nobody drains it: a service that runs does it by itself once the broker is there; else "
+        "\"hufu replay --from " +
+            facts.url + " --to BROKER\"");
+    report.add(
+        facts.size.parked == 0, Grade::warn, "parked", std::to_string(facts.size.parked) + " messages",
+        "a broker rejected them, and their keys wait behind them: \"hufu replay --retry-parked\" once the cause is gone");
+    return report.take();
+}
+
 }  // namespace hufu::cli

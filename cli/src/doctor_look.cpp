@@ -177,4 +177,23 @@ Findings look_at_redis(const std::string& url) {
     return judge(facts);
 }
 
+Findings look_at_buffer(const std::string& url, const Limits& limits) {
+    const auto buffer = connect::buffer(url, {}, {.create = false});
+    if (!buffer && buffer.error().code() == ErrorCode::busy) {
+        return {{Grade::ok, "buffer", "reachable", buffer.error().text() + ": its metrics say how much waits there", {}}};
+    }
+    if (!buffer) return {unreached("buffer", buffer.error(), "correct the URL")};
+    const std::string described = (*buffer)->describe();  // without its password
+    BufferFacts facts{.url = url.find('@') == std::string::npos ? url : described, .size = {}, .statement = {}};
+    const auto statement = (*buffer)->inspect();
+    if (!statement) return {unreached("buffer", statement.error(), "messages go to the next rung meanwhile: start it")};
+    facts.statement = *statement;
+    const auto size = (*buffer)->size();
+    if (!size) return {unreached("buffer", size.error(), "messages go to the next rung meanwhile: start it")};
+    facts.size = *size;
+    Findings findings{{Grade::ok, "buffer", "reachable", described, {}}};
+    append(findings, judge(facts, limits));
+    return findings;
+}
+
 }  // namespace hufu::cli

@@ -12,5 +12,7 @@ namespace hufu::cli {
 [[nodiscard]] Findings look_at_broker(const std::string& url, const std::string& verdicts, const Limits& limits);
 [[nodiscard]] Findings look_at_metrics(const std::string& url);
 [[nodiscard]] Findings look_at_redis(const std::string& url);
+/// redis://… or journal:DIR, as `hufu replay` takes them.
+[[nodiscard]] Findings look_at_buffer(const std::string& url, const Limits& limits);
 
 }  // namespace hufu::cli

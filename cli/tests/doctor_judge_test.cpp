@@ -133,5 +133,21 @@ TEST(DoctorJudge, ARedisThatMayLoseWhatIsBuffered) {
     EXPECT_EQ(find(judge(facts), "settings").grade, Grade::warn);
 }
 
+TEST(DoctorJudge, ABufferWithMessagesThatNobodyDrains) {
+    BufferFacts facts{.url = "redis://cache:6379", .size = {}, .statement = {degradation::Loss::nothing, "always"}};
+    for (const auto& each : judge(facts, {})) EXPECT_EQ(each.grade, Grade::ok) << each.check;
+    facts.size = {.entries = 7, .bytes = 700, .parked = 0, .oldest_age = std::chrono::seconds{5}};
+    EXPECT_EQ(find(judge(facts, {}), "waiting").grade, Grade::warn) << "the broker may be away for a moment";
+    facts.size.oldest_age = std::chrono::minutes{5};
+    const auto waiting = find(judge(facts, {}), "waiting");
+    EXPECT_EQ(waiting.grade, Grade::fail);
+    EXPECT_THAT(waiting.text, HasSubstr("7 messages, 700 bytes, the oldest for"));
+    EXPECT_THAT(waiting.way_out, HasSubstr("hufu replay --from redis://cache:6379 --to"));
+    facts.size.parked = 2;
+    EXPECT_THAT(find(judge(facts, {}), "parked").way_out, HasSubstr("--retry-parked"));
+    facts.statement = {degradation::Loss::last_second, "appendfsync everysec"};
+    EXPECT_THAT(find(judge(facts, {}), "may lose").text, HasSubstr("appendfsync everysec"));
+}
+
 }  // namespace
 }  // namespace hufu::cli

@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include <hufu/connect/connect.hpp>
+#include <hufu/core/ids.hpp>
 #include <hufu/postgres/connection.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
 #include <hufu/test_support/child.hpp>
@@ -159,6 +160,32 @@ TEST_F(Doctor, KnowsSqliteToo) {
     const auto said = program_.run({"doctor", "--outbox", url});
     EXPECT_EQ(said.exit_code, 0) << said.out;
     EXPECT_EQ(program_.run({"doctor", "--outbox", url, "--strict"}).exit_code, 1) << "no relay runs";
+}
+
+TEST_F(Doctor, TellsHowMuchWaitsInTheBuffers) {
+    const std::vector<std::string> urls{redis_.url() + "?buffer=shop", "journal:" + program_.file("journal")};
+    MessageIdGenerator ids{system_clock(), system_random()};
+    for (const auto& url : urls) {
+        const auto buffer = connect::buffer(url).value();
+        const std::vector<Message> messages{{.id = ids.next(), .topic = "orders", .ordering_key = "o-1", .body = "x"}};
+        std::vector<degradation::SpillOutcome> outcomes(1);
+        std::promise<void> done;
+        buffer->spill(messages, degradation::SpillWhen::always, outcomes, [&done] { done.set_value(); });
+        done.get_future().wait();
+        ASSERT_EQ(outcomes[0].status, degradation::SpillOutcome::Status::spilled) << outcomes[0].error.text();
+        if (url.starts_with("journal:")) {
+            const auto held = program_.run({"doctor", "--buffer", url});
+            EXPECT_EQ(held.exit_code, 0) << "a service that has it open drains it by itself";
+            EXPECT_THAT(held.out, HasSubstr("its metrics"));
+        }
+    }
+    const auto said = program_.run({"doctor", "--buffer", urls[0] + "," + urls[1], "--lag-max", "0ms"});
+    EXPECT_EQ(said.exit_code, 1);
+    EXPECT_THAT(said.out, AllOf(HasSubstr("1 messages"), HasSubstr("hufu replay --from " + urls[0]),
+                                HasSubstr("hufu replay --from " + urls[1]), HasSubstr("2 failures")));
+    EXPECT_EQ(program_.run({"doctor", "--buffer", urls[0], "--lag-max", "1h"}).exit_code, 0) << "a warning";
+    EXPECT_EQ(program_.run({"doctor", "--buffer", "journal:" + program_.file("nothing")}).exit_code, 1);
+    EXPECT_EQ(program_.run({"doctor", "--buffer", "memcached://x"}).exit_code, 1);
 }
 
 TEST_F(Doctor, RefusesWhatItCannotRead) {

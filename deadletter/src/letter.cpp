@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include <hufu/core/subscription.hpp>
+
 namespace hufu::deadletter {
 namespace {
 
@@ -44,6 +46,7 @@ Message redriven(const DeadLetter& letter, const std::string& topic) {
     for (const auto name : {header::dead_reason, header::dead_topic, header::attempts}) {
         message.headers.remove(name);
     }
+    keep_first_stored_at(message, letter.dead_at);
     message.headers.set(redrives_header, std::to_string(letter.redrives + 1));
     return message;
 }

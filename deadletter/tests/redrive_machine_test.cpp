@@ -76,6 +76,11 @@ TEST(DeadLetter, IsRedrivenUnderItsIdAndCounted) {
     EXPECT_EQ(redriven(letter_of({.message = original}), "elsewhere").topic, "elsewhere");
 }
 
+TEST(Redriven, TellsGuardsHowOldTheMessageIs) {
+    const DeadLetter letter = letter_of({.message = dead("a", "k"), .stored_at = SystemTime{std::chrono::seconds{100}}});
+    EXPECT_EQ(redriven(letter, "").headers.get(header::first_stored_at), "100000000");
+}
+
 TEST(DeadLetterFilter, EveryFieldMustFit) {
     Message message = dead("a", "k", "card declined by the bank");
     message.keys = {"order-1", "order-2"};

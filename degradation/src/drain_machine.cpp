@@ -4,6 +4,7 @@
 
 #include <hufu/core/assert.hpp>
 #include <hufu/core/mutant.hpp>
+#include <hufu/core/subscription.hpp>
 
 namespace hufu::degradation {
 namespace {
@@ -32,6 +33,7 @@ std::span<const Message> DrainMachine::take(std::vector<Entry> entries, const st
                 early_.trim.push_back(entry.id);
             }
             ids_.push_back(std::move(entry.id));
+            keep_first_stored_at(entry.message, entry.spilled_at);
             messages_.push_back(std::move(entry.message));
         }
     }

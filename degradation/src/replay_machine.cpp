@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <hufu/core/mutant.hpp>
+#include <hufu/core/subscription.hpp>
 
 namespace hufu::degradation {
 namespace {
@@ -95,6 +96,7 @@ void ReplayMachine::deliver(std::vector<Entry> entries) {
         } else if (stopping_) {
             ++figures_.given_back;
         } else {
+            keep_first_stored_at(entry.message, entry.spilled_at);
             fresh_.push_back({std::move(entry.message), std::move(entry.id), key});
         }
     }

@@ -42,6 +42,13 @@ TEST(DrainMachine, TrimsWhatWasConfirmedAndReadsTheRestAgain) {
     EXPECT_EQ(settled.confirmed, 1u);
 }
 
+TEST(DrainMachine, TellsGuardsHowOldAMessageIs) {
+    DrainMachine drain;
+    Entry old = entry("1", "a");
+    old.spilled_at = SystemTime{std::chrono::seconds{5}};
+    EXPECT_EQ(drain.take({old}, {}, {})[0].headers.get(header::first_stored_at), "5000000");
+}
+
 TEST(DrainMachine, ParksWhatIsRejectedWithItsSuccessors) {
     DrainMachine drain;
     (void)drain.take({entry("1", "a"), entry("2", "a"), entry("3", "b")}, {}, {});

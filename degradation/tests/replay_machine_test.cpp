@@ -62,6 +62,16 @@ TEST_F(ReplayMachineTest, TrimsAfterTheConfirmationAndNotBefore) {
     EXPECT_THAT(trims(), ElementsAre("1"));
 }
 
+TEST_F(ReplayMachineTest, TellsGuardsHowOldAMessageIs) {
+    begin();
+    Entry older = entry_of(8);
+    older.message.headers.set(header::first_stored_at, "4000000");
+    machine->deliver({entry_of(7), older});
+    step();
+    EXPECT_EQ(out[0]->messages[0].headers.get(header::first_stored_at), "7000000");
+    EXPECT_EQ(out[0]->messages[1].headers.get(header::first_stored_at), "4000000") << "it was buffered before";
+}
+
 TEST_F(ReplayMachineTest, OneBatchOfAKeyIsUnderWayAtATime) {
     begin({.batch_messages = 2});
     machine->deliver({entry_of(1, "a"), entry_of(2, "b"), entry_of(3, "a"), entry_of(4, "c")});

@@ -5,6 +5,7 @@
 
 #include <hufu/core/assert.hpp>
 #include <hufu/core/mutant.hpp>
+#include <hufu/core/subscription.hpp>
 
 namespace hufu::forward {
 namespace {
@@ -221,7 +222,9 @@ void ForwardMachine::fill_batches() {
 void ForwardMachine::take_part(LaneId id, Lane& lane, ForwardBatch& batch) {
     const std::size_t room = options_.batch_messages - batch.messages.size();
     while (lane.out < std::min(room, lane.jobs.size()) && lane.jobs[lane.out].dead_reason.empty()) {
-        batch.messages.push_back(lane.jobs[lane.out].delivery.message);
+        const Delivery& delivery = lane.jobs[lane.out].delivery;
+        batch.messages.push_back(delivery.message);
+        keep_first_stored_at(batch.messages.back(), delivery.stored_at);
         if (mutant_active("forward_acknowledges_first")) {
             actions_.acknowledge.push_back(lane.jobs[lane.out].delivery.tag);
         }

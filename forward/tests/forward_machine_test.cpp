@@ -23,6 +23,17 @@ TEST(Forward, AcknowledgesAfterTheTargetConfirmed) {
     EXPECT_EQ(rig.machine->figures().held, 0U);
 }
 
+TEST(Forward, TellsGuardsHowOldAMessageIs) {
+    Rig rig{rig_options()};
+    rig.add("a", "a1");
+    rig.stored[0].stored_at = SystemTime{std::chrono::seconds{5}};
+    rig.restart();
+    rig.redeliver();
+    rig.step();
+    rig.answer();
+    EXPECT_EQ(rig.arrived[0].headers.get(header::first_stored_at), "5000000");
+}
+
 TEST(Forward, OfAKeyOneBatchIsUnderWay) {
     Rig rig{rig_options()};
     rig.add("a", "a1");

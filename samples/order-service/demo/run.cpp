@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <hufu/connect/connect.hpp>
 #include <hufu/outbox/store.hpp>
+#include <optional>
 #include <hufu/core/clock.hpp>
 #include <hufu/core/error.hpp>
 
@@ -102,6 +103,7 @@ private:
             chaos.step(load.accepted());
             fleet_.check_all_alive();
             check_time("the load did not end");
+            note_drain(chaos);
             if (clock_.steady_now() >= next_tell) {
                 tell_(std::to_string(load.accepted()) + " of " + std::to_string(options_.orders) + " orders accepted, " +
                       std::to_string(chaos.kills()) + " of " + std::to_string(options_.kills) + " kills");
@@ -120,6 +122,13 @@ private:
         broker_back_at_ = chaos.broker_back_at();
     }
 
+    /// The buffers may run empty while orders still come.
+    void note_drain(const Chaos& chaos) {
+        if (drained_at_ || chaos.broker_back_at() == hufu::SteadyTime{}) return;
+        const Ladder now = read_ladder(fleet_.port(Member::order));
+        if (now.entries == 0 && !now.degraded) drained_at_ = clock_.steady_now();
+    }
+
     /// Looks at the ladder until it is empty, or nothing has moved for so long that it never will be; what is then buffered is
     /// counted again by `count_what_is_left`.
     void wait_until_drained() {
@@ -136,7 +145,7 @@ private:
             check_time("the buffers did not run empty");
         }
         outcome_.buffered->drain_ms =
-            std::chrono::duration<double, std::milli>(clock_.steady_now() - broker_back_at_).count();
+            std::chrono::duration<double, std::milli>(drained_at_.value_or(clock_.steady_now()) - broker_back_at_).count();
     }
 
     /// By a stranger, once the order service has let go of them.
@@ -215,6 +224,7 @@ private:
     Fleet fleet_;
     std::vector<Window> windows_;
     hufu::SteadyTime broker_back_at_{};
+    std::optional<hufu::SteadyTime> drained_at_;
     Outcome outcome_;
 };
 

@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t batch_messages = 1'000;
 constexpr std::size_t batches_max = 6;
 constexpr std::size_t body_bytes = 256;
+constexpr std::size_t raw_page = 4'000;
 
 double seconds_since(SteadyTime begin) { return std::chrono::duration<double>{system_clock().steady_now() - begin}.count(); }
 
@@ -86,7 +87,8 @@ double in_batches(std::uint64_t entries, const Send& send) {
     return rate;
 }
 
-/// XRANGE in pages and XACK of each, on streams of the same entries.
+/// XRANGE in the replayer's pages and XACK of each, one after the other on one connection, on a stream of the same entries
+/// that a consumer has read before: only then does XACK change something, and is it synced. Nothing is parsed but the ids.
 double raw_stream(const test_support::RedisServer& server, std::uint64_t entries) {
     redis::Client client{server.url()};
     static_cast<void>(client.run(redis::Command{"XGROUP", "CREATE", "raw", "g", "0", "MKSTREAM"}).value());
@@ -99,20 +101,25 @@ double raw_stream(const test_support::RedisServer& server, std::uint64_t entries
         }
         for (const auto& reply : client.run(commands)) static_cast<void>(reply.value());
     }
+    for (std::uint64_t pending = 0; pending < entries; pending += raw_page) {
+        static_cast<void>(
+            client.run(redis::Command{"XREADGROUP", "GROUP", "g", "c", "COUNT", raw_page, "STREAMS", "raw", ">"}).value());
+    }
     const SteadyTime begin = system_clock().steady_now();
     std::uint64_t read = 0;
+    std::uint64_t acknowledged = 0;
     for (std::string from = "-";;) {
-        const auto page = client.run(redis::Command{"XRANGE", "raw", from, "+", "COUNT", batch_messages}).value();
+        const auto page = client.run(redis::Command{"XRANGE", "raw", from, "+", "COUNT", raw_page}).value();
         std::vector<std::string_view> words{"XACK", "raw", "g"};
         for (const auto& item : page.items) words.push_back(item.items[0].text);
         if (page.items.empty()) break;
-        static_cast<void>(client.run(redis::Command{words}).value());
+        acknowledged += static_cast<std::uint64_t>(client.run(redis::Command{words}).value().integer);
         read += page.items.size();
         from = "(" + page.items.back().items[0].text;
     }
     const double rate = static_cast<double>(read) / seconds_since(begin);
     static_cast<void>(client.run(redis::Command{"DEL", "raw"}).value());
-    if (read != entries) throw std::runtime_error{"the raw stream lost entries"};
+    if (read != entries || acknowledged != entries) throw std::runtime_error{"the raw stream lost entries"};
     return rate;
 }
 

@@ -22,26 +22,68 @@ timeval time_value(std::chrono::milliseconds duration) {
     return {.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
 }
 
-Reply reply_of(const redisReply& from) {
-    Reply reply;
-    switch (from.type) {
-        case REDIS_REPLY_INTEGER:
-            reply.kind = Reply::Kind::integer;
-            reply.integer = from.integer;
-            break;
-        case REDIS_REPLY_STRING:
-        case REDIS_REPLY_STATUS:
-        case REDIS_REPLY_ERROR:  // inside an array; a script's table of errors
-            reply.kind = Reply::Kind::text;
-            reply.text.assign(from.str, from.len);
-            break;
-        case REDIS_REPLY_ARRAY:
-            reply.kind = Reply::Kind::array;
-            for (std::size_t i = 0; i < from.elements; ++i) reply.items.push_back(reply_of(*from.element[i]));
-            break;
-        default: break;
+/// What the protocol's reader makes of an answer: a `Reply` at once, without objects of its own in between.
+struct Root : Reply {
+    bool is_error = false;
+};
+
+/// The place of the value that is being read. A list grows as its values arrive, whatever length it announces.
+Reply* place_of(const redisReadTask* task) {
+    if (task->parent == nullptr) return new Root;
+    return &static_cast<Reply*>(task->parent->obj)->items.emplace_back();
+}
+
+/// Null tells the reader that there is no memory; exceptions must not pass through it.
+template <class Fill>
+void* filled(const redisReadTask* task, const Fill& fill) noexcept {
+    try {
+        Reply* const reply = place_of(task);
+        fill(*reply);
+        return reply;
+    } catch (const std::bad_alloc&) {
+        return nullptr;
     }
-    return reply;
+}
+
+void* make_text(const redisReadTask* task, char* text, std::size_t size) noexcept {
+    return filled(task, [&](Reply& reply) {
+        reply.kind = Reply::Kind::text;
+        reply.text.assign(text, size);
+        // Inside a list an error is a text: a script's table of errors.
+        if (task->parent == nullptr) static_cast<Root&>(reply).is_error = task->type == REDIS_REPLY_ERROR;
+    });
+}
+
+template <class Count>  // int or size_t, as the library's version has it
+void* make_array(const redisReadTask* task, Count elements) noexcept {
+    constexpr std::size_t at_once = 4'096;
+    return filled(task, [&](Reply& reply) {
+        reply.kind = Reply::Kind::array;
+        reply.items.reserve(std::min(static_cast<std::size_t>(elements), at_once));
+    });
+}
+
+void* make_integer(const redisReadTask* task, long long value) noexcept {
+    return filled(task, [&](Reply& reply) {
+        reply.kind = Reply::Kind::integer;
+        reply.integer = value;
+    });
+}
+
+void* make_nil(const redisReadTask* task) noexcept {
+    return filled(task, [](Reply&) {});
+}
+
+void free_root(void* reply) noexcept { delete static_cast<Root*>(static_cast<Reply*>(reply)); }
+
+redisReplyObjectFunctions reply_functions() {
+    redisReplyObjectFunctions functions{};
+    functions.createString = make_text;
+    functions.createArray = make_array;
+    functions.createInteger = make_integer;
+    functions.createNil = make_nil;
+    functions.freeObject = free_root;
+    return functions;
 }
 
 /// "redis_version:7.0.15" in what INFO says.
@@ -85,6 +127,8 @@ Result<std::unique_ptr<Link>> Link::open(const Address& address, const ClientOpt
     }
     const int flags = ::fcntl(context->fd, F_GETFL);
     ::fcntl(context->fd, F_SETFL, flags | O_NONBLOCK);
+    static const redisReplyObjectFunctions functions = reply_functions();
+    context->reader->fn = const_cast<redisReplyObjectFunctions*>(&functions);  // the library only calls them
     std::unique_ptr<Link> link{new Link{std::move(context), address.name(), options.reply_bytes_max, clock}};
     if (const auto greeted = link->greet(address, until); !greeted) {
         const Error& error = greeted.error();
@@ -151,7 +195,7 @@ Result<bool> Link::wait(bool to_write, SteadyTime until) {
 }
 
 Result<void> Link::read_some() {
-    std::array<char, 16 * 1024> bytes;
+    std::array<char, 64 * 1024> bytes;
     const auto got = ::recv(context_->fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got == 0) return lost("the server has closed it");
     if (got < 0) {
@@ -176,11 +220,9 @@ Result<std::optional<Answer>> Link::next_answer() {
                      name_ + " does not speak Redis' protocol: " + context_->reader->errstr};
     }
     if (raw == nullptr) return std::optional<Answer>{};
-    const std::unique_ptr<redisReply, void (*)(void*)> reply{static_cast<redisReply*>(raw), freeReplyObject};
-    if (reply->type == REDIS_REPLY_ERROR) {
-        return std::optional{Answer{.error = server_error({reply->str, reply->len}, name_)}};
-    }
-    return std::optional{Answer{.reply = reply_of(*reply)}};
+    const std::unique_ptr<Root> reply{static_cast<Root*>(static_cast<Reply*>(raw))};
+    if (reply->is_error) return std::optional{Answer{.error = server_error(reply->text, name_)}};
+    return std::optional{Answer{.reply = std::move(static_cast<Reply&>(*reply))}};
 }
 
 bool Link::closed() const noexcept {

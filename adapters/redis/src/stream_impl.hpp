@@ -71,7 +71,7 @@ struct StreamBuffer::Impl {
     std::vector<std::string> bases;
     Script spill_script{StreamScripts::spill()};
     Script acquire_script{StreamScripts::acquire()};
-    Script read_script{StreamScripts::read()};
+    Script hold_script{StreamScripts::hold()};
     Script trim_script{StreamScripts::trim()};
     Script park_script{StreamScripts::park()};
     Script unpark_script{StreamScripts::unpark()};

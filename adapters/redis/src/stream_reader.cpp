@@ -1,9 +1,8 @@
 #include "stream_reader.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <deque>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include <hufu/degradation/packed_message.hpp>
@@ -15,20 +14,42 @@ using degradation::EntryId;
 
 namespace {
 
+/// Most entries of one trim: a script keeps the server from everybody else.
+constexpr std::size_t positions_per_trim = 4'000;
 /// Lua hands at most some thousands of values to one command.
-constexpr std::size_t positions_per_script = 1000;
+constexpr std::size_t positions_per_park = 1'000;
 constexpr std::chrono::milliseconds acquire_every{100};  // for shards that others own
 constexpr std::chrono::milliseconds look_again_min{2};
 constexpr std::chrono::milliseconds look_again_max{50};
 
-/// "1700000000123-4": the time in front is the server's.
-SystemTime time_of(std::string_view position) {
-    std::int64_t ms = 0;
-    std::from_chars(position.data(), position.data() + position.size(), ms);
-    return SystemTime{std::chrono::milliseconds{ms}};
-}
+std::vector<std::string_view> views(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
 
 }  // namespace
+
+StreamReader::Taken* StreamReader::Shard::find(Position at) {
+    const auto found =
+        std::lower_bound(taken.begin(), taken.end(), at, [](const Taken& one, Position wanted) { return one.at < wanted; });
+    return found == taken.end() || found->at != at || found->gone ? nullptr : &*found;
+}
+
+void StreamReader::Shard::forget(std::span<const Position> positions) {
+    for (const Position at : positions) {
+        if (Taken* const one = find(at)) one->gone = true;
+    }
+    while (!taken.empty() && taken.front().gone) taken.pop_front();
+}
+
+std::size_t StreamReader::Shard::leading(std::span<const Position> asked) const {
+    std::size_t count = 0;
+    for (const Taken& one : taken) {
+        if (count < asked.size() && one.at == asked[count]) {
+            ++count;
+        } else if (!one.gone) {
+            break;
+        }
+    }
+    return count;
+}
 
 StreamReader::StreamReader(StreamBuffer::Impl& buffer, std::string name)
     : buffer_{buffer},
@@ -38,10 +59,13 @@ StreamReader::StreamReader(StreamBuffer::Impl& buffer, std::string name)
 
 StreamReader::~StreamReader() { static_cast<void>(release()); }
 
-std::vector<std::uint32_t> StreamReader::owned() const {
-    std::vector<std::uint32_t> ours;
-    for (std::uint32_t shard = 0; shard < shards_.size(); ++shard) {
-        if (!shards_[shard].token.empty()) ours.push_back(shard);
+std::vector<StreamReader::Asked> StreamReader::owned() {
+    const std::lock_guard lock{mutex_};
+    std::vector<Asked> ours;
+    for (std::uint32_t number = 0; number < shards_.size(); ++number) {
+        const Shard& shard = shards_[number];
+        if (shard.token.empty()) continue;
+        ours.push_back({number, shard.token, shard.cursor, shard.idle ? shard.to_note() : std::string{}});
     }
     return ours;
 }
@@ -49,24 +73,31 @@ std::vector<std::uint32_t> StreamReader::owned() const {
 /// Asks for every shard that is not ours; those of a dead reader come free when its lease ends.
 Result<void> StreamReader::acquire() {
     const SteadyTime now = buffer_.client.clock().steady_now();
-    if (now < acquire_again_) return {};
     std::vector<std::uint32_t> wanted;
-    std::vector<std::vector<std::string_view>> arguments;
-    for (std::uint32_t shard = 0; shard < shards_.size(); ++shard) {
-        if (!shards_[shard].token.empty()) continue;
-        wanted.push_back(shard);
-        arguments.push_back({name_, shards_[shard].former, lease_});
+    std::vector<std::string> former;
+    {
+        const std::lock_guard lock{mutex_};
+        if (now < acquire_again_) return {};
+        for (std::uint32_t number = 0; number < shards_.size(); ++number) {
+            if (!shards_[number].token.empty()) continue;
+            wanted.push_back(number);
+            former.push_back(shards_[number].former);
+        }
+        if (wanted.empty()) return {};
+        acquire_again_ = now + std::min<SteadyTime::duration>(buffer_.options.reader_lease / 10, acquire_every);
     }
-    if (wanted.empty()) return {};
-    acquire_again_ = now + std::min<SteadyTime::duration>(buffer_.options.reader_lease / 10, acquire_every);
+    std::vector<std::vector<std::string_view>> arguments;
+    for (const auto& token : former) arguments.push_back({name_, token, lease_});
     const auto replies = buffer_.run(buffer_.acquire_script, wanted, arguments);
+    const std::lock_guard lock{mutex_};
     for (std::size_t i = 0; i < wanted.size(); ++i) {
         if (!replies[i]) return replies[i].error();
-        if (replies[i]->items.empty()) continue;
+        const auto& facts = replies[i]->items;
+        if (facts.size() < 2) continue;
         Shard& shard = shards_[wanted[i]];
-        shard.token = replies[i]->items.front().text;
-        shard.cursor = "0-0";
-        for (std::size_t at = 1; at < replies[i]->items.size(); ++at) shard.barred.insert(replies[i]->items[at].text);
+        shard.token = facts[0].text;
+        shard.read_before = shard.noted = Position::of(facts[1].text);
+        for (std::size_t at = 2; at < facts.size(); ++at) shard.barred.insert(facts[at].text);
     }
     return {};
 }
@@ -84,88 +115,118 @@ Result<std::vector<Entry>> StreamReader::read(std::size_t max, std::chrono::mill
     }
 }
 
+void StreamReader::lose_all() {
+    const std::lock_guard lock{mutex_};
+    for (Shard& shard : shards_) shard.lose();
+    acquire_again_ = SteadyTime::min();
+}
+
 Result<std::vector<Entry>> StreamReader::read_once(std::size_t max) {
     if (auto acquired = acquire(); !acquired) return acquired.error();
     const auto ours = owned();
     std::vector<Entry> entries;
     if (ours.empty()) return entries;
-    const std::string count = std::to_string(std::max<std::size_t>(max / ours.size(), 1));
-    std::vector<std::vector<std::string_view>> arguments;
-    for (const auto shard : ours) {
-        arguments.push_back({shards_[shard].token, lease_, count, name_, shards_[shard].cursor});
-    }
-    const auto replies = buffer_.run(buffer_.read_script, ours, arguments);
+    auto replies = fetch(ours, std::max<std::size_t>(max / ours.size(), 1));
+    entries.reserve(max);
     for (std::size_t i = 0; i < ours.size(); ++i) {
-        if (!replies[i] && entries.empty()) {
-            // NOGROUP and the like: the server has forgotten the shard. Anything else shows again when it is asked for anew.
-            start_anew();
-            return replies[i].error();
-        }
-        if (!replies[i] || replies[i]->items.size() != 3) {
-            shards_[ours[i]].lose();
-            continue;
-        }
-        if (auto taken = take(ours[i], *replies[i], entries); !taken) {
-            // Nobody gets what the server has just given us: it must come again, before what is behind it.
-            start_anew();
+        auto& page = replies[2 * i];
+        auto& held = replies[2 * i + 1];
+        if (!page || !held) {
+            if (entries.empty()) {
+                // Anything that is wrong for good shows again when the shard is asked for anew.
+                lose_all();
+                return page ? held.error() : page.error();
+            }
+            const std::lock_guard lock{mutex_};
+            shards_[ours[i].number].lose();
+        } else if (held->integer < 0) {
+            const std::lock_guard lock{mutex_};
+            if (shards_[ours[i].number].token == ours[i].token) shards_[ours[i].number].lose();
+        } else if (auto taken = take(ours[i], std::move(*page), entries); !taken) {
+            lose_all();  // nobody gets what was read beside it: it must come again, before what is behind it
             return taken.error();
         }
     }
     return entries;
 }
 
-/// Gives up every shard; asked for anew, each begins with what it had given and what was neither trimmed nor parked.
-void StreamReader::start_anew() {
-    for (Shard& shard : shards_) shard.lose();
-    acquire_again_ = SteadyTime::min();
+/// A page of each shard and, behind it, whether the shard was still ours: two replies each. The pages are not read by the
+/// script: making Lua's values of them, and replies of those, would cost four times as much as reading them.
+std::vector<Result<Reply>> StreamReader::fetch(std::span<const Asked> asked, std::size_t count) {
+    std::vector<Command> commands;
+    commands.reserve(2 * asked.size());
+    for (const Asked& one : asked) {
+        const std::string& base = buffer_.bases[one.number];
+        auto held = buffer_.hold_script.by_digest(buffer_.client, base, {one.token, lease_, one.note});
+        if (!held) return std::vector<Result<Reply>>(2 * asked.size(), Result<Reply>{held.error()});
+        commands.emplace_back("XRANGE", base + ":entries", "(" + one.cursor.text(), "+", "COUNT", count);
+        commands.push_back(std::move(*held));
+    }
+    auto replies = buffer_.client.run(commands);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+        auto& held = replies[2 * i + 1];
+        if (held || !Script::forgotten(held.error())) continue;
+        const Asked& one = asked[i];
+        held = buffer_.client.run(buffer_.hold_script.whole(buffer_.bases[one.number], {one.token, lease_, one.note}));
+    }
+    return replies;
 }
 
 /// What a shard gave: to the caller; what cannot be read, or waits behind a parked one of its key, is parked at once.
-Result<void> StreamReader::take(std::uint32_t number, const Reply& reply, std::vector<Entry>& out) {
-    Shard& shard = shards_[number];
-    shard.cursor = reply.items[0].text;
-    std::vector<std::string> behind;
-    Parcel unreadable;
-    for (const Reply& item : reply.items[1].items) {
-        if (item.items.size() != 2) continue;
-        if (!is_entry(item)) {
-            unreadable.emplace_back(item.items[0].text, no_entry);
-            continue;
-        }
-        const std::string& position = item.items[0].text;
-        const std::string& field = item.items[1].items[1].text;
-        const std::string& packed = item.items[1].items[3].text;
-        if (shard.barred.contains(field)) {
-            behind.push_back(position);
-            continue;
-        }
-        auto message = degradation::unpack(packed);
-        if (!message) {
-            unreadable.emplace_back(position, message.error().text());
-            if (!field.empty()) shard.barred.insert(field);
-            continue;
-        }
-        std::uint32_t deliveries = 0;
-        for (const Reply& count : reply.items[2].items) {
-            if (count.items.size() == 2 && count.items[0].text == position) {
-                deliveries = static_cast<std::uint32_t>(std::max<std::int64_t>(count.items[1].integer - 1, 0));
+Result<void> StreamReader::take(const Asked& asked, Reply page, std::vector<Entry>& out) {
+    std::vector<Position> behind;
+    std::vector<std::pair<Position, std::string>> unreadable;
+    {
+        const std::lock_guard lock{mutex_};
+        Shard& shard = shards_[asked.number];
+        if (shard.token != asked.token) return {};  // a trim has found out that it is lost
+        if (!asked.note.empty()) shard.noted = asked.cursor;
+        shard.idle = page.items.empty();
+        for (Reply& item : page.items) {
+            if (item.items.size() != 2) continue;
+            std::string& text = item.items[0].text;
+            const Position at = Position::of(text);
+            shard.cursor = at;
+            if (!is_entry(item)) {
+                unreadable.emplace_back(at, no_entry);
+                shard.taken.push_back({at, {}, 0});
+                continue;
             }
+            auto& fields = item.items[1].items;
+            std::string& field = fields[1].text;
+            const std::string& packed = fields[3].text;
+            const std::size_t bytes = packed.size();
+            if (shard.barred.contains(field)) {
+                behind.push_back(at);
+            } else if (auto message = degradation::unpack(packed); !message) {
+                unreadable.emplace_back(at, message.error().text());
+                if (!field.empty()) shard.barred.insert(field);
+            } else {
+                const SystemTime spilled_at{std::chrono::milliseconds{static_cast<std::int64_t>(at.ms)}};
+                const std::uint32_t before = at <= shard.read_before ? 1 : 0;
+                out.push_back({{asked.number, std::move(text)}, std::move(*message), spilled_at, before});
+            }
+            shard.taken.push_back({at, std::move(field), bytes});
         }
-        shard.taken[position] = {field, packed.size()};
-        out.push_back({{number, position}, std::move(*message), time_of(position), deliveries});
     }
-    for (const auto& [position, reason] : unreadable) {
-        if (auto parked = park_shard(number, std::span{&position, 1}, reason); !parked) return parked;
+    for (const auto& [at, reason] : unreadable) {
+        if (auto parked = park_shard(asked.number, asked.token, std::span{&at, 1}, reason); !parked) return parked;
     }
-    return behind.empty() ? Result<void>{} : park_shard(number, behind, "behind a parked message of its key");
+    if (behind.empty()) return {};
+    return park_shard(asked.number, asked.token, behind, "behind a parked message of its key");
 }
 
-std::vector<std::vector<std::string>> StreamReader::by_shard(std::span<const EntryId> entries) const {
-    std::vector<std::vector<std::string>> sorted(shards_.size());
+std::vector<std::vector<Position>> StreamReader::by_shard(std::span<const EntryId> entries) {
+    const std::lock_guard lock{mutex_};
+    std::vector<std::vector<Position>> sorted(shards_.size());
     for (const EntryId& id : entries) {
-        if (id.shard < shards_.size() && shards_[id.shard].taken.contains(id.position)) {
-            sorted[id.shard].push_back(id.position);
-        }
+        if (id.shard >= shards_.size()) continue;
+        const Position at = Position::of(id.position);
+        if (shards_[id.shard].find(at) != nullptr) sorted[id.shard].push_back(at);
+    }
+    for (auto& positions : sorted) {
+        std::sort(positions.begin(), positions.end());
+        positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
     }
     return sorted;
 }
@@ -174,56 +235,76 @@ std::vector<std::vector<std::string>> StreamReader::by_shard(std::span<const Ent
 Result<std::size_t> StreamReader::trim(std::span<const EntryId> entries) {
     std::size_t gone = 0;
     const auto sorted = by_shard(entries);
-    for (std::size_t at = 0;; at += positions_per_script) {
-        std::vector<std::uint32_t> numbers;
-        std::vector<std::span<const std::string>> parts;
-        for (std::uint32_t shard = 0; shard < sorted.size(); ++shard) {
-            if (shards_[shard].token.empty() || sorted[shard].size() <= at) continue;
-            const auto rest = std::span{sorted[shard]}.subspan(at);
-            numbers.push_back(shard);
-            parts.push_back(rest.first(std::min(positions_per_script, rest.size())));
-        }
-        if (numbers.empty()) return gone;
-        const auto trimmed = trim_shards(numbers, parts);
+    for (std::size_t at = 0;; at += positions_per_trim) {
+        const auto to_go = parcels(sorted, at);
+        if (to_go.empty()) return gone;
+        const auto trimmed = send(to_go);
         if (!trimmed) return trimmed.error();
         gone += *trimmed;
     }
 }
 
-Result<std::size_t> StreamReader::trim_shards(std::span<const std::uint32_t> numbers,
-                                              std::span<const std::span<const std::string>> parts) {
-    std::deque<std::string> figures;  // what the words point into
-    std::vector<std::vector<std::string_view>> arguments;
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
+/// Entries in front of which nothing stays go by one word, "everything before"; the others are named one by one.
+std::vector<StreamReader::Parcel> StreamReader::parcels(const std::vector<std::vector<Position>>& sorted, std::size_t at) {
+    const std::lock_guard lock{mutex_};
+    std::vector<Parcel> found;
+    for (std::uint32_t number = 0; number < sorted.size(); ++number) {
+        Shard& shard = shards_[number];
+        if (shard.token.empty() || sorted[number].size() <= at) continue;
+        const auto rest = std::span{sorted[number]}.subspan(at);
+        Parcel parcel{.number = number, .token = shard.token, .cursor = shard.cursor};
         std::size_t bytes = 0;
         std::unordered_map<std::string_view, std::size_t> fields;
-        for (const auto& position : parts[i]) {
-            const Taken& taken = shards_[numbers[i]].taken.at(position);
-            bytes += taken.bytes;
-            if (!taken.field.empty()) ++fields[taken.field];
+        for (const Position position : rest.first(std::min(positions_per_trim, rest.size()))) {
+            const Taken* const taken = shard.find(position);
+            if (taken == nullptr) continue;
+            parcel.positions.push_back(position);
+            bytes += taken->bytes;
+            if (!taken->field.empty()) ++fields[taken->field];
         }
-        auto& words = arguments.emplace_back();
-        words = {shards_[numbers[i]].token, lease_, figures.emplace_back(std::to_string(bytes)),
-                 figures.emplace_back(std::to_string(parts[i].size()))};
-        words.insert(words.end(), parts[i].begin(), parts[i].end());
-        for (const auto& [field, number_of] : fields) {
-            words.push_back(field);
-            words.push_back(figures.emplace_back(std::to_string(number_of)));
+        if (parcel.positions.empty()) continue;
+        // Where the server does not say who it is, its numbers may have begun anew below ours.
+        const std::size_t leading = shard.token.back() == ':' ? 0 : shard.leading(parcel.positions);
+        const std::string stays = leading > 0 ? parcel.positions[leading - 1].next().text() : std::string{};
+        const std::size_t single = parcel.positions.size() - leading;
+        parcel.words = {shard.token,           lease_, shard.to_note(),       std::to_string(parcel.positions.size()),
+                        std::to_string(bytes), stays,  std::to_string(single)};
+        for (std::size_t i = leading; i < parcel.positions.size(); ++i) parcel.words.push_back(parcel.positions[i].text());
+        for (const auto& [field, count] : fields) {
+            parcel.words.emplace_back(field);
+            parcel.words.push_back(std::to_string(count));
         }
+        found.push_back(std::move(parcel));
+    }
+    return found;
+}
+
+Result<std::size_t> StreamReader::send(std::span<const Parcel> parcels) {
+    std::vector<std::uint32_t> numbers;
+    std::vector<std::vector<std::string_view>> arguments;
+    for (const Parcel& parcel : parcels) {
+        numbers.push_back(parcel.number);
+        arguments.push_back(views(parcel.words));
     }
     const auto replies = buffer_.run(buffer_.trim_script, numbers, arguments);
+    const std::lock_guard lock{mutex_};
     std::size_t gone = 0;
     std::optional<Error> failed;
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-        Shard& shard = shards_[numbers[i]];
+    for (std::size_t i = 0; i < parcels.size(); ++i) {
+        const Parcel& parcel = parcels[i];
+        Shard& shard = shards_[parcel.number];
         if (!replies[i]) {
             failed = replies[i].error();
-        } else if (replies[i]->integer < 0) {
-            shard.lose();
-        } else {
-            for (const auto& position : parts[i]) shard.taken.erase(position);
-            gone += static_cast<std::size_t>(replies[i]->integer);
+            continue;
         }
+        if (replies[i]->integer > 0) gone += static_cast<std::size_t>(replies[i]->integer);
+        if (shard.token != parcel.token) continue;
+        if (replies[i]->integer < 0) {
+            shard.lose();
+            continue;
+        }
+        shard.forget(parcel.positions);
+        if (replies[i]->integer > 0) shard.noted = std::max(shard.noted, parcel.cursor);
     }
     // Those of the shards that answered are gone; asked for again they are not counted twice.
     return failed ? Result<std::size_t>{*failed} : Result<std::size_t>{gone};
@@ -231,40 +312,59 @@ Result<std::size_t> StreamReader::trim_shards(std::span<const std::uint32_t> num
 
 Result<void> StreamReader::park(std::span<const EntryId> entries, std::string_view reason) {
     const auto sorted = by_shard(entries);
-    for (std::uint32_t shard = 0; shard < sorted.size(); ++shard) {
-        if (sorted[shard].empty()) continue;
-        for (const auto& position : sorted[shard]) {
-            if (const auto& field = shards_[shard].taken.at(position).field; !field.empty()) {
-                shards_[shard].barred.insert(field);
+    for (std::uint32_t number = 0; number < sorted.size(); ++number) {
+        if (sorted[number].empty()) continue;
+        std::string token;
+        {
+            const std::lock_guard lock{mutex_};
+            Shard& shard = shards_[number];
+            token = shard.token;
+            for (const Position at : sorted[number]) {
+                const Taken* const taken = shard.find(at);
+                if (taken != nullptr && !taken->field.empty()) shard.barred.insert(taken->field);
             }
         }
-        if (auto parked = park_shard(shard, sorted[shard], reason); !parked) return parked;
+        if (auto parked = park_shard(number, token, sorted[number], reason); !parked) return parked;
     }
     return {};
 }
 
-Result<void> StreamReader::park_shard(std::uint32_t number, std::span<const std::string> positions,
+Result<void> StreamReader::park_shard(std::uint32_t number, const std::string& token, std::span<const Position> positions,
                                       std::string_view reason) {
-    Shard& shard = shards_[number];
-    if (shard.token.empty()) return {};
-    std::vector<std::string_view> words{shard.token, reason};
-    words.insert(words.end(), positions.begin(), positions.end());
-    const auto reply = buffer_.run(buffer_.park_script, std::span{&number, 1}, std::span{&words, 1}).front();
-    if (!reply) return reply.error();
-    if (reply->integer < 0) {
-        shard.lose();
-        return {};
+    for (std::size_t at = 0; !token.empty() && at < positions.size(); at += positions_per_park) {
+        const auto part = positions.subspan(at, std::min(positions_per_park, positions.size() - at));
+        std::vector<std::string> words{token, std::string{reason}};
+        for (const Position position : part) words.push_back(position.text());
+        const std::vector<std::vector<std::string_view>> arguments{views(words)};
+        const auto reply = buffer_.run(buffer_.park_script, std::span{&number, 1}, arguments).front();
+        if (!reply) return reply.error();
+        const std::lock_guard lock{mutex_};
+        Shard& shard = shards_[number];
+        if (shard.token != token) return {};
+        if (reply->integer < 0) {
+            shard.lose();
+            return {};
+        }
+        shard.forget(part);
     }
-    for (const auto& position : positions) shard.taken.erase(position);
     return {};
 }
 
 Result<void> StreamReader::release() {
-    const auto ours = owned();
+    std::vector<std::uint32_t> numbers;
+    std::vector<std::vector<std::string>> words;
+    {
+        const std::lock_guard lock{mutex_};
+        for (std::uint32_t number = 0; number < shards_.size(); ++number) {
+            if (shards_[number].token.empty()) continue;
+            numbers.push_back(number);
+            words.push_back({shards_[number].token, shards_[number].to_note()});
+        }
+    }
     std::vector<std::vector<std::string_view>> arguments;
-    for (const auto shard : ours) arguments.push_back({shards_[shard].token});
-    const auto replies = buffer_.run(buffer_.release_script, ours, arguments);
-    start_anew();
+    for (const auto& one : words) arguments.push_back(views(one));
+    const auto replies = buffer_.run(buffer_.release_script, numbers, arguments);
+    lose_all();
     for (const auto& reply : replies) {
         if (!reply) return reply.error();
     }

@@ -1,14 +1,16 @@
 // Takes entries out of a stream buffer.
 #pragma once
 
+#include <deque>
+#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include <hufu/degradation/buffer.hpp>
 
 #include "stream_impl.hpp"
+#include "stream_position.hpp"
 
 namespace hufu::redis {
 
@@ -23,35 +25,66 @@ public:
     Result<void> release() override;
 
 private:
+    /// An entry that was read.
     struct Taken {
+        Position at;
         std::string field;
         std::size_t bytes = 0;
+        bool gone = false;  // from the server
     };
     struct Shard {
-        std::string token = {};   // empty: not ours
-        std::string former = {};  // the last token: what the server may still hold for us
-        std::string cursor = {};  // of what an earlier owner had taken; empty: that is done
+        std::string token = {};     // empty: not ours
+        std::string former = {};    // the last token: what the server may still hold for us
+        Position cursor = {};       // read until here
+        Position noted = {};        // what the server has as read until here
+        Position read_before = {};  // by others, or by us before a release
+        bool idle = false;          // the last read brought nothing
         std::unordered_set<std::string> barred = {};
-        std::unordered_map<std::string, Taken> taken = {};  // by position
+        std::deque<Taken> taken = {};  // all of the stream from its beginning to the cursor, ascending, but for what is gone
+
         void lose() { *this = Shard{.former = token.empty() ? std::move(former) : std::move(token)}; }
+        [[nodiscard]] Taken* find(Position at);
+        void forget(std::span<const Position> positions);
+        /// How many of `asked` (ascending, all taken) have nothing but gone ones and each other in front of them.
+        [[nodiscard]] std::size_t leading(std::span<const Position> asked) const;
+        /// The cursor where the server should note it, else "".
+        [[nodiscard]] std::string to_note() const { return cursor > noted ? cursor.text() : std::string{}; }
     };
-    using Parcel = std::vector<std::pair<std::string, std::string>>;  // position, reason
+    /// A shard that is asked for something, as it was then.
+    struct Asked {
+        std::uint32_t number = 0;
+        std::string token = {};
+        Position cursor = {};
+        std::string note = {};
+    };
+    /// Positions of one shard that are to go, and the words of the script for it.
+    struct Parcel {
+        std::uint32_t number = 0;
+        std::string token = {};
+        Position cursor = {};
+        std::vector<Position> positions = {};
+        std::vector<std::string> words = {};
+    };
 
     Result<void> acquire();
     void start_anew();
     Result<std::vector<degradation::Entry>> read_once(std::size_t max);
-    Result<void> take(std::uint32_t shard, const Reply& reply, std::vector<degradation::Entry>& out);
-    [[nodiscard]] std::vector<std::uint32_t> owned() const;
-    /// Positions by shard, of those that are ours.
-    [[nodiscard]] std::vector<std::vector<std::string>> by_shard(std::span<const degradation::EntryId> entries) const;
-    [[nodiscard]] Result<std::size_t> trim_shards(std::span<const std::uint32_t> numbers,
-                                                  std::span<const std::span<const std::string>> parts);
-    Result<void> park_shard(std::uint32_t shard, std::span<const std::string> positions, std::string_view reason);
+    [[nodiscard]] std::vector<Asked> owned();
+    [[nodiscard]] std::vector<Result<Reply>> fetch(std::span<const Asked> asked, std::size_t count);
+    Result<void> take(const Asked& asked, Reply page, std::vector<degradation::Entry>& out);
+    /// By shard, ascending, of those that are ours.
+    [[nodiscard]] std::vector<std::vector<Position>> by_shard(std::span<const degradation::EntryId> entries);
+    [[nodiscard]] std::vector<Parcel> parcels(const std::vector<std::vector<Position>>& sorted, std::size_t at);
+    [[nodiscard]] Result<std::size_t> send(std::span<const Parcel> parcels);
+    Result<void> park_shard(std::uint32_t shard, const std::string& token, std::span<const Position> positions,
+                            std::string_view reason);
+    void lose_all();
 
     StreamBuffer::Impl& buffer_;
     const std::string name_;
     const std::string lease_;
-    std::vector<Shard> shards_;
+    std::mutex mutex_;           // not held while the server is asked
+    std::vector<Shard> shards_;  // guarded by mutex_
     SteadyTime acquire_again_ = SteadyTime::min();
 };
 

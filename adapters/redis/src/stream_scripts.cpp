@@ -80,50 +80,69 @@ end
 return {table.concat(flags), total}
 )";
 
+// A token names the run of the server that gave it: after a restart or a failover, which may have forgotten entries and turned
+// back the clock that numbers them, what a reader knows of the shard is no longer true. Empty where INFO is not allowed.
+constexpr auto run_id = R"(
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+end
+)";
+
+// Written anew only when a good part of the lease is over, so that a read alone costs a server that syncs every write nothing.
+constexpr auto still_owned = R"(
+local function still_owned(token, lease)
+  local owner = redis.call('GET', b..':owner')
+  if owner ~= token or string.match(token, ':(%w*)$') ~= run_id() then return false end
+  if redis.call('PTTL', b..':owner') < lease * 0.7 then redis.call('PEXPIRE', b..':owner', lease) end
+  return true
+end
+local function mark(position)
+  if position ~= '' then redis.pcall('XGROUP', 'SETID', entries, 'replay', position) end
+end
+)";
+
 constexpr auto acquire_body = R"(
 local owner = redis.call('GET', b..':owner')
 if owner and owner ~= ARGV[2] then return false end
-local token = ARGV[1]..':'..redis.call('INCR', b..':fence')
+local token = ARGV[1]..':'..redis.call('INCR', b..':fence')..':'..run_id()
 redis.call('SET', b..':owner', token, 'PX', ARGV[3])
 redis.pcall('XGROUP', 'CREATE', entries, 'replay', '0', 'MKSTREAM')
+local marked = '0-0'
+for _, group in ipairs(redis.pcall('XINFO', 'GROUPS', entries)) do
+  local facts = {}
+  for i = 1, #group, 2 do facts[group[i]] = group[i + 1] end
+  if facts['name'] == 'replay' then marked = facts['last-delivered-id'] end
+end
 local answer = redis.call('HKEYS', barred)
+table.insert(answer, 1, marked)
 table.insert(answer, 1, token)
 return answer
 )";
 
-constexpr auto read_body = R"(
-if redis.call('GET', b..':owner') ~= ARGV[1] then return false end
-redis.call('PEXPIRE', b..':owner', ARGV[2])
-if ARGV[5] == '' then
-  local fresh = redis.call('XREADGROUP', 'GROUP', 'replay', ARGV[4], 'COUNT', ARGV[3], 'STREAMS', entries, '>')
-  return {'', fresh and fresh[1][2] or {}, {}}
-end
-local claimed = redis.call('XAUTOCLAIM', entries, 'replay', ARGV[4], 0, ARGV[5], 'COUNT', ARGV[3])
-local counts = {}
-local found = claimed[2]
-if #found > 0 then
-  local pending = redis.call('XPENDING', entries, 'replay', found[1][1], found[#found][1], #found)
-  for i, one in ipairs(pending) do counts[i] = {one[1], one[4]} end
-end
-return {claimed[1] == '0-0' and '' or claimed[1], found, counts}
+constexpr auto hold_body = R"(
+if not still_owned(ARGV[1], ARGV[2]) then return -1 end
+mark(ARGV[3])
+return 1
 )";
 
 constexpr auto trim_body = R"(
-if redis.call('GET', b..':owner') ~= ARGV[1] then return -1 end
-redis.call('PEXPIRE', b..':owner', ARGV[2])
-local n = tonumber(ARGV[4])
-local ids = {}
-for i = 1, n do ids[i] = ARGV[4 + i] end
-redis.call('XACK', entries, 'replay', unpack(ids))
-local gone = redis.call('XDEL', entries, unpack(ids))
+if not still_owned(ARGV[1], ARGV[2]) then return -1 end
+local n, single = tonumber(ARGV[4]), tonumber(ARGV[7])
+local gone = 0
+if ARGV[6] ~= '' then gone = redis.call('XTRIM', entries, 'MINID', ARGV[6]) end
+for from = 8, 7 + single, 1000 do
+  gone = gone + redis.call('XDEL', entries, unpack(ARGV, from, math.min(from + 999, 7 + single)))
+end
 if gone == 0 then return 0 end
+mark(ARGV[3])
 redis.call('INCRBY', b..':trimmed', gone)
-if gone < n then
+if gone ~= n then
   recount()
   return gone
 end
-redis.call('DECRBY', b..':bytes', ARGV[3])
-for i = 5 + n, #ARGV, 2 do
+redis.call('DECRBY', b..':bytes', ARGV[5])
+for i = 8 + single, #ARGV, 2 do
   if redis.call('HINCRBY', keys, ARGV[i], -ARGV[i + 1]) <= 0 then redis.call('HDEL', keys, ARGV[i]) end
 end
 if redis.call('EXISTS', keys) == 0 then redis.call('DEL', b..':epoch') end
@@ -143,7 +162,6 @@ for i = 3, #ARGV do
     if field ~= '' then redis.call('HINCRBY', barred, field, 1) end
     count = count + 1
   end
-  redis.call('XACK', entries, 'replay', ARGV[i])
 end
 return count
 )";
@@ -197,14 +215,16 @@ return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spil
 }  // namespace
 
 std::string StreamScripts::spill() { return std::string{names} + spill_body; }
-std::string StreamScripts::acquire() { return std::string{names} + also_when_full + acquire_body; }
-std::string StreamScripts::read() { return std::string{names} + read_body; }
-std::string StreamScripts::trim() { return std::string{names} + parts + recount + trim_body; }
+std::string StreamScripts::acquire() { return std::string{names} + also_when_full + run_id + acquire_body; }
+std::string StreamScripts::hold() { return std::string{names} + run_id + still_owned + hold_body; }
+std::string StreamScripts::trim() { return std::string{names} + run_id + still_owned + parts + recount + trim_body; }
 std::string StreamScripts::park() { return std::string{names} + also_when_full + parts + park_body; }
 std::string StreamScripts::unpark() { return std::string{names} + also_when_full + parts + unpark_body; }
 std::string StreamScripts::release() {
     return std::string{names} +
-           "if redis.call('GET', b..':owner') == ARGV[1] then redis.call('DEL', b..':owner') end return 1";
+           "if redis.call('GET', b..':owner') == ARGV[1] then "
+           "if ARGV[2] ~= '' then redis.pcall('XGROUP', 'SETID', entries, 'replay', ARGV[2]) end "
+           "redis.call('DEL', b..':owner') end return 1";
 }
 std::string StreamScripts::account() { return std::string{names} + parts + recount + account_body; }
 

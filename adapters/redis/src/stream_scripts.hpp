@@ -13,18 +13,21 @@ struct StreamScripts {
     /// bytes_max, then pairs ("1" + field: only behind entries of the field, "0" + field: always; packed).
     /// Answers [a '1' or '0' for each, spilled] or [full, bytes].
     static std::string spill();
-    /// name, token so far, lease in ms. Answers [token, barred fields…], or nil while another reader's lease runs.
+    /// name, token so far, lease in ms. Answers [token, position read before, barred fields…], or nil while another reader's
+    /// lease runs. The token ends with ":" and the server's run id, which is empty where INFO is not allowed.
     static std::string acquire();
-    /// token, lease in ms, count, reader, cursor ("": what is new). Answers [next cursor, entries, [id, deliveries]…], or nil
-    /// when the shard is another reader's.
-    static std::string read();
-    /// token, lease in ms, bytes, number of ids, ids, pairs (field, entries of it). Answers how many went, -1 when fenced.
+    /// token, lease in ms, position to note as read ("": none). Sent behind a read: 1 when the shard was the caller's until
+    /// now, so that the read counts; -1 when not.
+    static std::string hold();
+    /// token, lease in ms, position to note as read ("": none), how many are to go, their bytes, the least position that
+    /// stays ("": none) when everything in front of it is to go, number of ids, ids of the others, pairs (field, entries of
+    /// it). Answers how many went, -1 when fenced.
     static std::string trim();
     /// token, reason, ids. Answers how many were parked, -1 when fenced.
     static std::string park();
     /// Answers how many went back.
     static std::string unpark();
-    /// token.
+    /// token, position to note as read ("": none).
     static std::string release();
     /// Answers [entries, bytes, parked, age of the oldest in ms or -1, spilled, entries missing]; with "mend" as argument it also
     /// makes keys, bytes and trimmed true where something is missing.

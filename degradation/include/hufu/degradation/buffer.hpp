@@ -61,7 +61,7 @@ struct Entry {
     EntryId id = {};
     Message message = {};
     SystemTime spilled_at = {};
-    std::uint32_t deliveries = 0;  ///< how often it was read before
+    std::uint32_t deliveries = 0;  ///< how often it is known to have been read before; what a crash left unnoted is missing
     std::string reason = {};       ///< of a parked one: why
 };
 
@@ -124,7 +124,7 @@ public:
     [[nodiscard]] virtual std::unique_ptr<BufferReader> reader(std::string name) = 0;
 };
 
-/// Takes entries out. For one thread. Several readers of one buffer are safe: each owns shards by a fenced lease, and a key
+/// Takes entries out. One thread may `read` while another one trims and parks; `release` has both wait. Several readers of one buffer are safe: each owns shards by a fenced lease, and a key
 /// lives in one shard.
 class BufferReader {
 public:

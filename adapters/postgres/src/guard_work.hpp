@@ -36,19 +36,18 @@ public:
         : EffectWork{connection}, wait_{wait} {}
 
     Result<idempotency::GuardSeen> insert(const idempotency::GuardKey& key) override {
-        return guarded<
-            idempotency::GuardSeen>(Setting::in_transaction, guard_about, [&]() -> Result<idempotency::GuardSeen> {
-            const std::string group = work().quote(key.group);
-            // The limit travels with the insert. It holds for the effect's own statements too.
-            const auto rows = work().exec(
-                limit() + "with mine as (insert into hufu.guard(consumer_group, message_id) values (" + group + ", '" +
-                key.id.to_string() + "'::uuid) on conflict do nothing returning 1) select exists (select from mine)::int, " +
-                "(select (extract(epoch from horizon) * 1000000)::bigint from hufu.guard_horizon where consumer_group = " +
-                group + ")");
-            // The row of another is visible to the next statement only: its transaction has just ended.
-            if (rows[0][0].as<int>() == 0) return find(key);
-            return idempotency::GuardSeen{false, {}, time_of(rows[0][1])};
-        });
+        return guarded<idempotency::GuardSeen>(
+            Setting::in_transaction, guard_about, [&]() -> Result<idempotency::GuardSeen> {
+                const std::string group = work().quote(key.group);
+                // The limit travels with the insert. It holds for the effect's own statements too. The horizon is read after the
+                // insert, which may have waited for the clean-up of this very row.
+                const auto rows = work().exec(
+                    limit() + "insert into hufu.guard(consumer_group, message_id) values (" + group + ", '" +
+                    key.id.to_string() + "'::uuid) on conflict do nothing returning hufu.guard_horizon_us(" + group + ")");
+                // The row of another is visible to the next statement only: its transaction has just ended.
+                if (rows.empty()) return find(key);
+                return idempotency::GuardSeen{false, {}, time_of(rows[0][0])};
+            });
     }
 
     /// One statement, whose rows are inserted in the order of the keys.
@@ -63,8 +62,8 @@ public:
             const auto rows = work().exec_params(
                 "with mine as (insert into hufu.guard(consumer_group, message_id) select $1::text, id "
                 "from unnest($2::uuid[]) as one(id) order by id on conflict do nothing returning message_id) "
-                "select (m.message_id is not null)::int, (select (extract(epoch from horizon) * 1000000)::bigint "
-                "from hufu.guard_horizon where consumer_group = $1::text) "
+                "select (m.message_id is not null)::int, "
+                "case when m.message_id is not null then hufu.guard_horizon_us($1::text) end "
                 "from unnest($2::uuid[]) with ordinality as a(id, n) left join mine m on m.message_id = a.id order by a.n",
                 group, ids);
             Seen seen;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "consumer_migration.hpp"
+#include "guard_migration.hpp"
 #include "receipt_migration.hpp"
 
 namespace hufu::postgres {
@@ -268,8 +269,13 @@ end $$)",
 }  // namespace
 
 std::span<const outbox::Migration> migrations() {
-    static const std::vector<outbox::Migration> all{create_outbox(), create_guard(),    create_verdict(),
-                                                    create_fence(),  create_receipts(), create_consumer_memory()};
+    static const std::vector<outbox::Migration> all{create_outbox(),
+                                                    create_guard(),
+                                                    create_verdict(),
+                                                    create_fence(),
+                                                    create_receipts(),
+                                                    create_consumer_memory(),
+                                                    create_guard_horizon_checks()};
     return all;
 }
 

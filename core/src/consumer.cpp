@@ -91,8 +91,7 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
           random{around.random},
           parked_keys{around.parked_keys},
           attempt_rows{around.attempt_rows},
-          facilities{
-              .parked_keys = parked_keys != nullptr, .attempt_rows = attempt_rows != nullptr, .hold_time = from.hold_time()},
+          facilities{.parked_keys = parked_keys != nullptr, .attempt_rows = attempt_rows != nullptr},
           reports{around.metrics != nullptr ? *around.metrics : own_registry, around.log, options.group},
           machine{std::make_unique<ConsumerMachine>(options, random, facilities)},
           attendant_alarm{clock},
@@ -102,7 +101,6 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
     /// What of the machine's actions is done after the lock is left. Whoever holds one is counted in `outside`.
     struct Outside {
         std::vector<DeliveryTag> acknowledge;
-        std::vector<DeliveryTag> extend;
         std::vector<Notice> notices;
     };
 
@@ -123,9 +121,9 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
         if (receiver_waits && machine->room() >= room_wanted()) room_alarm.ring();
         reports.count(actions, *machine);
         dropped += static_cast<std::size_t>(std::ranges::count(actions.notices, Notice::Kind::dropped, &Notice::kind));
-        if (abandoned) return {{}, {}, std::move(actions.notices)};
+        if (abandoned) return {{}, std::move(actions.notices)};
         ++outside;
-        return {std::move(actions.acknowledge), std::move(actions.extend), std::move(actions.notices)};
+        return {std::move(actions.acknowledge), std::move(actions.notices)};
     }
 
     /// `lock` is held before and after, not meanwhile.
@@ -133,7 +131,6 @@ struct Consumer::Impl : std::enable_shared_from_this<Consumer::Impl> {
         const bool counted = !abandoned;
         lock.unlock();
         if (!todo.acknowledge.empty()) subscription.acknowledge(todo.acknowledge);
-        if (!todo.extend.empty()) subscription.extend(todo.extend);
         reports.tell(todo.notices);
         lock.lock();
         if (counted) --outside;

@@ -54,7 +54,6 @@ ConsumerActions ConsumerMachine::deliver(std::vector<Delivery> deliveries, Stead
         note_session(delivery, actions);
         accept(std::move(delivery), actions);
     }
-    if (facilities_.hold_time && !extend_at_ && !jobs_.empty()) extend_at_ = now + *facilities_.hold_time / 3;
     start_ready(now, actions);
     return actions;
 }
@@ -198,7 +197,6 @@ ConsumerActions ConsumerMachine::tick(SteadyTime now) {
             case Job::State::publishing: HUFU_ASSERT(false && "only jobs that wait for a time have a wake-up");
         }
     }
-    extend_held(now, actions);
     start_ready(now, actions);
     return actions;
 }
@@ -242,7 +240,6 @@ std::optional<SteadyTime> ConsumerMachine::wake_at() const noexcept {
         if (other) at = at ? std::min(*at, *other) : *other;
     };
     if (!wakes_.empty()) earliest(wakes_.begin()->first);
-    earliest(extend_at_);
     if (ready_.empty() || running_ >= options_.running_max || alone_) return at;
     if (outage_.on()) {
         if (best_probe() != nullptr) earliest(outage_.probe_at());
@@ -379,14 +376,6 @@ void ConsumerMachine::wake(Job& job, SteadyTime at) {
 void ConsumerMachine::cancel_wake(Job& job) {
     if (job.wake) wakes_.erase(*job.wake);
     job.wake.reset();
-}
-
-void ConsumerMachine::extend_held(SteadyTime now, ConsumerActions& actions) {
-    if (!extend_at_ || now < *extend_at_) return;
-    for (const auto& [id, job] : jobs_) {
-        if (!job->lost) actions.extend.push_back(job->delivery.tag);
-    }
-    extend_at_ = jobs_.empty() ? std::nullopt : std::optional{now + *facilities_.hold_time / 3};
 }
 
 }  // namespace hufu

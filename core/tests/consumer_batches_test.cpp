@@ -117,20 +117,5 @@ TEST(ConsumerBatches, HaveRules) {
         HasSubstr("key_runs"));
 }
 
-// Deliveries are extended while they are here, where the subscription has a hold time.
-TEST(ConsumerMachine, ExtendsWhatItHoldsLongBeforeTheHoldTimeEnds) {
-    Machine machine{{.running_max = 1}, {.hold_time = 30s}};
-    (void)machine.deliver({delivery(1, ""), delivery(2, "")});
-    EXPECT_EQ(machine->wake_at(), machine.now + 10s);
-    EXPECT_THAT(machine.pass(10s).extend, SizeIs(2));
-    (void)machine.handled(1, Handled::done);
-    EXPECT_THAT(machine.pass(10s).extend, SizeIs(1));
-    (void)machine.handled(2, Handled::done);
-    EXPECT_THAT(machine.pass(10s).extend, IsEmpty());
-    (void)machine.deliver({delivery(3, "")});
-    (void)machine.lose(1);
-    EXPECT_THAT(machine.pass(10s).extend, IsEmpty()) << "another member has it";
-}
-
 }  // namespace
 }  // namespace hufu

@@ -32,9 +32,8 @@ using ConsumerJob = std::uint64_t;
 
 /// What the machine may ask its shell for.
 struct ConsumerFacilities {
-    bool parked_keys = false;                                 ///< there are `ParkedKeys`
-    bool attempt_rows = false;                                ///< there are `AttemptRows`
-    std::optional<std::chrono::milliseconds> hold_time = {};  ///< the subscription's
+    bool parked_keys = false;   ///< there are `ParkedKeys`
+    bool attempt_rows = false;  ///< there are `AttemptRows`
 };
 
 /// What the shell must do. Pointers stay valid until the job's outcome was reported to the machine.
@@ -78,7 +77,6 @@ struct ConsumerActions {
 
     std::vector<Start> start;
     std::vector<DeliveryTag> acknowledge;
-    std::vector<DeliveryTag> extend;
     std::vector<DeadLetter> dead_letters;
     std::vector<Attempt> attempts;
     std::vector<MessageId> attempts_over;
@@ -171,7 +169,6 @@ private:
     [[nodiscard]] bool is_dead(const Job& job) const;
     void wake(Job& job, SteadyTime at);
     void cancel_wake(Job& job);
-    void extend_held(SteadyTime now, ConsumerActions& actions);
 
     // what starts (consumer_start.cpp)
     void start_ready(SteadyTime now, ConsumerActions& actions);
@@ -204,7 +201,6 @@ private:
     OutageDetector outage_;
     std::optional<ConsumerJob> probe_;  // the job whose handler tells whether the outage is over
     std::optional<ConsumerJob> alone_;  // nothing else may run beside it
-    std::optional<SteadyTime> extend_at_;
     bool stopping_ = false;
     SteadyTime last_now_{};
     ConsumerJob last_job_ = 0;

@@ -45,7 +45,10 @@ struct SubscriptionOptions {
     enum class From : std::uint8_t { first, last } from = From::first;
 };
 
-/// A member of a consumer group. `receive` is for one thread; `acknowledge` and `release` are safe from any thread.
+/// A member of a consumer group. `receive` is for one thread; `acknowledge` is safe from any thread.
+///
+/// It stays a member by itself, however long its user takes between two calls: a delivery is ours until it is acknowledged or
+/// its queue is lost.
 ///
 /// Delivery: at least once. The group's position moves over the longest run of acknowledged deliveries per queue, so
 /// what is not acknowledged comes again after a crash, a rebalance or a restart, in the queue's order.
@@ -60,13 +63,6 @@ public:
 
     /// These were dealt with. Tags of a lost queue are ignored.
     virtual void acknowledge(std::span<const DeliveryTag> tags) = 0;
-
-    /// How long a delivery stays ours unless it is acknowledged or extended; nothing (the usual case): as long as we are a
-    /// member of the group, which the adapter sees to by itself however long a handler takes.
-    [[nodiscard]] virtual std::optional<std::chrono::milliseconds> hold_time() const { return std::nullopt; }
-    /// These are still waited for: their hold time begins anew. Called well before it ends; tags of a lost queue are ignored.
-    /// Only where there is a hold time.
-    virtual void extend(std::span<const DeliveryTag> tags) { static_cast<void>(tags); }
 
     /// Queue numbers that were taken away by a rebalance since the last call; what was received of them and not yet
     /// handled should not be started any more (another member has it).

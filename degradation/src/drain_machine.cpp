@@ -29,7 +29,7 @@ std::span<const Message> DrainMachine::take(std::vector<Entry> entries, const st
             left.insert(key);
             early_.again = true;
         } else {
-            if (mutant_active("trim_before_confirm")) {
+            if (mutant_active("drain_trims_before_confirm")) {
                 early_.trim.push_back(entry.id);
             }
             ids_.push_back(std::move(entry.id));

@@ -219,7 +219,7 @@ LadderActions LadderMachine::step(SteadyTime now) {
     figures_.keys_waiting = waiting_.size();
     LadderActions actions = std::exchange(actions_, {});
     if (!closed_) {
-        actions.tick_at = next_tick();
+        actions.tick_at = next_tick(now);
     }
     return actions;
 }
@@ -298,7 +298,7 @@ void LadderMachine::note_changes() {
     }
 }
 
-std::optional<SteadyTime> LadderMachine::next_tick() const {
+std::optional<SteadyTime> LadderMachine::next_tick(SteadyTime now) const {
     std::optional<SteadyTime> next;
     const auto consider = [&](std::optional<SteadyTime> when) {
         if (when && (!next || *when < *next)) {
@@ -315,8 +315,10 @@ std::optional<SteadyTime> LadderMachine::next_tick() const {
                 consider(flight->permit.sent_at + options_.spill_after);
             }
         }
-        if (breakers_[broker].state() == BreakerState::half_open) {
-            consider(breakers_[broker].since() + options_.live_probe_after);
+        // Once that time has come the next live message probes, whenever it comes.
+        const SteadyTime live_probe_at = breakers_[broker].since() + options_.live_probe_after;
+        if (breakers_[broker].state() == BreakerState::half_open && live_probe_at > now) {
+            consider(live_probe_at);
         }
     }
     for (std::size_t rung = 0; rung < rungs_.size(); ++rung) {

@@ -61,7 +61,8 @@ std::size_t ReplayMachine::held() const noexcept {
 }
 
 std::size_t ReplayMachine::room() const noexcept {
-    return stopping_ || held() >= options_.held_max ? 0 : options_.held_max - held();
+    // What a buffer is to set aside must be there before anything of the key comes after it.
+    return stopping_ || !park_.empty() || held() >= options_.held_max ? 0 : options_.held_max - held();
 }
 
 ReplayFigures ReplayMachine::figures() const {
@@ -95,6 +96,8 @@ void ReplayMachine::deliver(std::vector<Entry> entries) {
             ++figures_.behind;
         } else if (stopping_) {
             ++figures_.given_back;
+        } else if (const auto parked = parked_keys_.find(key); key != 0 && parked != parked_keys_.end()) {
+            park(std::move(entry.message), std::move(entry.id), key, parked->second);
         } else {
             keep_first_stored_at(entry.message, entry.spilled_at);
             fresh_.push_back({std::move(entry.message), std::move(entry.id), key});
@@ -107,7 +110,9 @@ void ReplayMachine::published(std::unique_ptr<ReplayBatch> batch, SteadyTime now
     out_messages_ -= batch->messages.size();
     const std::uint64_t confirmed_before_us = figures_.confirmed;
     std::map<std::uint64_t, std::deque<Item>> failed;
-    for (std::size_t index = 0; index < batch->messages.size(); ++index) settle(*batch, index, failed);
+    std::unordered_set<std::uint64_t> rejected;
+    for (std::size_t index = 0; index < batch->messages.size(); ++index) settle(*batch, index, failed, rejected);
+    if (!rejected.empty()) park_behind(rejected);
     const bool any = figures_.confirmed > batch->confirmed_before;
     if (figures_.confirmed > confirmed_before_us && outage_ > 0) {
         outage_ = 0;
@@ -126,7 +131,8 @@ void ReplayMachine::published(std::unique_ptr<ReplayBatch> batch, SteadyTime now
     if (!trim_.empty() && !trim_since_) trim_since_ = now;
 }
 
-void ReplayMachine::settle(ReplayBatch& batch, std::size_t index, std::map<std::uint64_t, std::deque<Item>>& failed) {
+void ReplayMachine::settle(ReplayBatch& batch, std::size_t index, std::map<std::uint64_t, std::deque<Item>>& failed,
+                           std::unordered_set<std::uint64_t>& rejected) {
     Message& message = batch.messages[index];
     auto& [id, key] = batch.origins[index];
     PublishOutcome& outcome = batch.outcomes[index];
@@ -143,9 +149,11 @@ void ReplayMachine::settle(ReplayBatch& batch, std::size_t index, std::map<std::
     if (key != 0 && parked_keys_.contains(key)) {
         park(std::move(message), std::move(id), key, parked_keys_[key]);
     } else if (is_rejected(outcome)) {
-        if (key != 0) parked_keys_[key] = "behind " + message.id.to_string() + ", which the broker rejected";
+        if (key != 0) {
+            parked_keys_[key] = "behind " + message.id.to_string() + ", which the broker rejected";
+            rejected.insert(key);
+        }
         park(std::move(message), std::move(id), key, outcome.error.text());
-        if (key != 0) park_behind(key);
     } else {
         ++figures_.retried;
         failed[key].push_back({std::move(message), std::move(id), key});
@@ -159,13 +167,23 @@ void ReplayMachine::park(Message message, EntryId id, std::uint64_t, const std::
     park_.back().entries.push_back(std::move(id));
 }
 
-/// What waits behind a rejected message of its key is set aside, in order. What is under way comes back and follows.
-void ReplayMachine::park_behind(std::uint64_t key) {
-    const auto lane = lanes_.find(key);
-    if (lane == lanes_.end() || lane->second.empty()) return;
-    auto items = std::exchange(lane->second.items(), {});
-    waiting_ -= items.size();
-    for (Item& item : items) park(std::move(item.message), std::move(item.id), key, parked_keys_[key]);
+/// Everything of these keys that is held is set aside, in order, behind what came back: a buffer that has parked one of a key
+/// sets aside at once what it reads of it later.
+void ReplayMachine::park_behind(const std::unordered_set<std::uint64_t>& keys) {
+    for (const auto key : keys) {
+        const auto lane = lanes_.find(key);
+        if (lane == lanes_.end() || lane->second.empty()) continue;
+        auto items = std::exchange(lane->second.items(), {});
+        waiting_ -= items.size();
+        for (Item& item : items) park(std::move(item.message), std::move(item.id), key, parked_keys_[key]);
+    }
+    for (Item& item : std::exchange(fresh_, {})) {
+        if (keys.contains(item.key)) {
+            park(std::move(item.message), std::move(item.id), item.key, parked_keys_[item.key]);
+        } else {
+            fresh_.push_back(std::move(item));
+        }
+    }
 }
 
 void ReplayMachine::back_off(std::uint64_t key, std::deque<Item> items, bool outage, SteadyTime now) {
@@ -321,10 +339,6 @@ void ReplayMachine::fill_from_fresh(ReplayBatch& batch, std::size_t most) {
         fresh_.pop_front();
         if (item.key == 0) {
             add(batch, std::move(item));
-            continue;
-        }
-        if (const auto parked = parked_keys_.find(item.key); !parked_keys_.empty() && parked != parked_keys_.end()) {
-            park(std::move(item.message), std::move(item.id), item.key, parked->second);
             continue;
         }
         const auto [at, is_new] = lanes_.try_emplace(item.key);

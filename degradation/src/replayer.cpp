@@ -132,7 +132,8 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     Result<void> settle(ReplayActions& actions) {
         std::vector<ReplayActions::Park> not_parked;
         for (auto& park : actions.park) {
-            const auto parked = reader->park(park.entries, park.reason);
+            // Behind one that failed may be others of its key: they keep their place.
+            const auto parked = not_parked.empty() ? reader->park(park.entries, park.reason) : Result<void>{*source_error};
             if (parked) continue;
             if (ends_the_replay(parked.error())) return parked.error();
             source_failed(parked.error());

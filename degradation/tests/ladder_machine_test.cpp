@@ -239,6 +239,16 @@ TEST(LadderMachine, TheReplayerProbesFirstThenALiveMessageDoes) {
     EXPECT_EQ(rig.place("2"), "buffer:redis") << "a probe is not waited for longer than other messages";
 }
 
+TEST(LadderMachine, SleepsWhileNobodyProbes) {
+    LadderRig rig;
+    rig.open_breaker();
+    rig.pass(250ms);
+    rig.pass(1s);
+    ASSERT_EQ(rig.machine->breakers()[0].state(), BreakerState::half_open);
+    ASSERT_TRUE(rig.tick_at);
+    EXPECT_GT(*rig.tick_at, rig.clock.steady_now()) << "the thread that decides would turn in circles";
+}
+
 TEST(LadderMachine, ClosesWhenReplayedMessagesAreConfirmed) {
     LadderRig rig;
     rig.open_breaker();

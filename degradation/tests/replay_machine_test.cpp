@@ -45,6 +45,14 @@ protected:
         return positions;
     }
 
+    std::vector<std::string> parks() {
+        std::vector<std::string> positions;
+        for (const auto& park : actions.park) {
+            for (const auto& id : park.entries) positions.push_back(id.position);
+        }
+        return positions;
+    }
+
     SeededRandom random{1};
     SteadyTime now{std::chrono::hours{1}};
     std::unique_ptr<ReplayMachine> machine;
@@ -125,6 +133,37 @@ TEST_F(ReplayMachineTest, ParksWhatIsRejectedWithItsSuccessors) {
     EXPECT_EQ(figures.parked, 3U);
     EXPECT_EQ(figures.confirmed, 2U);
     EXPECT_TRUE(figures.adds_up());
+}
+
+TEST_F(ReplayMachineTest, SetsAsideInOrderAndAtOnceWhatItHoldsOfARejectedKey) {
+    begin({.batch_messages = 2, .batches_max = 2});
+    machine->deliver({entry_of(1, "a"), entry_of(2, "a"), entry_of(3, "b"), entry_of(4, "a"), entry_of(5, "c"),
+                      entry_of(6, "d"), entry_of(7, "e"), entry_of(8, "a")});
+    EXPECT_THAT(step(), ElementsAre("1", "2", "3", "5"));
+    answer({{"1", PublishStatus::rejected}, {"2", PublishStatus::not_sent}});
+    EXPECT_THAT(step(), ElementsAre("6", "7"));
+    EXPECT_THAT(parks(), ElementsAre("1", "2", "4", "8"))
+        << "8 was far behind; what the buffer reads next is parked at once";
+    machine->deliver({entry_of(9, "f"), entry_of(10, "a")});
+    EXPECT_THAT(step(), ElementsAre()) << "two batches are under way";
+    EXPECT_THAT(parks(), ElementsAre("10"));
+}
+
+TEST_F(ReplayMachineTest, WantsNothingMoreWhileSomethingIsToBeSetAside) {
+    begin();
+    machine->deliver({entry_of(1, "a"), entry_of(2, "a")});
+    step();
+    answer({{"1", PublishStatus::rejected}, {"2", PublishStatus::not_sent}});
+    EXPECT_EQ(machine->room(), 0U);
+    step();
+    EXPECT_GT(machine->room(), 0U);
+    machine->not_parked(std::move(actions.park), now);
+    EXPECT_EQ(machine->room(), 0U) << "the buffer would park 3 before 1 and 2";
+    step();
+    EXPECT_THAT(parks(), ElementsAre());
+    now = actions.tick_at.value();
+    step();
+    EXPECT_THAT(parks(), ElementsAre("1", "2"));
 }
 
 TEST_F(ReplayMachineTest, NothingOvertakesWhatWasParkedEarlier) {

@@ -10,6 +10,7 @@
 
 #include <hufu/degradation/journal.hpp>
 #include <hufu/degradation/replayer.hpp>
+#include <hufu/testing/memory_buffer.hpp>
 #include <hufu/testing/recording_publisher.hpp>
 
 namespace hufu::degradation {
@@ -82,6 +83,57 @@ TEST_F(ReplayerTest, SetsAsideWhatTheBrokerRejects) {
     EXPECT_TRUE(report.figures.adds_up());
     ASSERT_GE(journal->unpark().value(), 1U);
     EXPECT_EQ(replay().value().left->parked, 0U);
+}
+
+/// Does not answer the first time when something is to be set aside.
+class RarelyParks final : public BufferReader {
+public:
+    RarelyParks(std::unique_ptr<BufferReader> reader, std::vector<std::string>& parked)
+        : reader_{std::move(reader)}, parked_{parked} {}
+    Result<std::vector<Entry>> read(std::size_t max, milliseconds timeout) override { return reader_->read(max, timeout); }
+    Result<std::size_t> trim(std::span<const EntryId> entries) override { return reader_->trim(entries); }
+    Result<void> park(std::span<const EntryId> entries, std::string_view reason) override {
+        if (!std::exchange(failed_, true)) return Error{ErrorCode::timeout, Disposition::in_doubt, "no answer"};
+        for (const auto& id : entries) parked_.push_back(id.position);
+        return reader_->park(entries, reason);
+    }
+    Result<void> release() override { return reader_->release(); }
+
+private:
+    std::unique_ptr<BufferReader> reader_;
+    std::vector<std::string>& parked_;
+    bool failed_ = false;
+};
+class RarelyParking final : public Buffer {
+public:
+    std::string describe() const override { return memory.describe(); }
+    Result<LossStatement> inspect() override { return memory.inspect(); }
+    void spill(std::span<const Message> messages, SpillWhen when, std::span<SpillOutcome> outcomes, Done done) override {
+        memory.spill(messages, when, outcomes, std::move(done));
+    }
+    void epoch(OnEpoch on_epoch) override { memory.epoch(std::move(on_epoch)); }
+    Result<BufferSize> size() override { return memory.size(); }
+    Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) override { return memory.holds(keys); }
+    std::unique_ptr<BufferReader> reader(std::string name) override {
+        return std::make_unique<RarelyParks>(memory.reader(std::move(name)), parked);
+    }
+    testing::MemoryBuffer memory{system_clock()};
+    std::vector<std::string> parked;
+};
+
+TEST_F(ReplayerTest, SetsAsideInOrderThoughTheBufferDoesNotAnswerAtOnce) {
+    RarelyParking buffer;
+    std::vector<Message> messages;
+    for (int i = 1; i <= 3; ++i) messages.push_back({.topic = "orders", .ordering_key = "a", .body = std::to_string(i)});
+    std::vector<SpillOutcome> outcomes(messages.size());
+    buffer.spill(messages, SpillWhen::always, outcomes, [] {});
+    publisher.answer_next({PublishStatus::rejected, {ErrorCode::too_large, Disposition::reject, "too large"}});
+    for (int behind = 0; behind < 2; ++behind) {
+        publisher.answer_next({PublishStatus::not_sent, {ErrorCode::cancelled, Disposition::retry, "behind another one"}});
+    }
+    Replayer replayer{buffer, publisher, {}, "test"};
+    EXPECT_EQ(replayer.run({}, {}).value().ended, Ended::drained);
+    EXPECT_EQ(buffer.parked, (std::vector<std::string>{"1", "2", "3"}));
 }
 
 TEST_F(ReplayerTest, NothingIsTrimmedWhoseOutcomeCannotBeKept) {

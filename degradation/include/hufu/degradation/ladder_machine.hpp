@@ -208,7 +208,7 @@ private:
     void wake_waiting();
     void note_changes();
     void sweep();
-    [[nodiscard]] std::optional<SteadyTime> next_tick() const;
+    [[nodiscard]] std::optional<SteadyTime> next_tick(SteadyTime now) const;
 
     // Deciding (ladder_route.cpp).
     void route(LaneId id, Lane& lane, SteadyTime now);

@@ -118,6 +118,7 @@ public:
     void published(std::unique_ptr<ReplayBatch> batch, SteadyTime now);
     void trimmed(std::size_t asked, std::size_t removed);
     void not_trimmed(std::vector<EntryId> entries, SteadyTime now);
+    /// In the order in which they were handed out: the first one that failed and all behind it, which may be of its key.
     void not_parked(std::vector<ReplayActions::Park> park, SteadyTime now);
     /// Publishes nothing more; what is under way is waited for. What it holds is given back.
     void stop();
@@ -161,9 +162,10 @@ private:
     void fill_from_lanes(ReplayBatch& batch, std::size_t most);
     void fill_from_fresh(ReplayBatch& batch, std::size_t most);
     void add(ReplayBatch& batch, Item item);
-    void settle(ReplayBatch& batch, std::size_t index, std::map<std::uint64_t, std::deque<Item>>& failed);
+    void settle(ReplayBatch& batch, std::size_t index, std::map<std::uint64_t, std::deque<Item>>& failed,
+                std::unordered_set<std::uint64_t>& rejected);
     void park(Message message, EntryId id, std::uint64_t key, const std::string& reason);
-    void park_behind(std::uint64_t key);
+    void park_behind(const std::unordered_set<std::uint64_t>& keys);
     void back_off(std::uint64_t key, std::deque<Item> items, bool outage, SteadyTime now);
     void release(std::uint64_t key, std::uint64_t batch);
     void wake(SteadyTime now);

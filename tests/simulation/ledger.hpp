@@ -13,7 +13,7 @@ namespace hufu::simulation {
 
 /// A broken promise of docs/guarantees.md.
 struct Violation {
-    std::string promise;  ///< P1 … P4
+    std::string promise;  ///< P1 … P6
     std::string text;
 };
 

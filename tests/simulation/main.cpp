@@ -1,6 +1,7 @@
 // hufu-sim: runs seeds of the simulated house, replays one, or proves that seeded bugs are found.
 #include "end_storm.hpp"
 #include "guard_world.hpp"
+#include "ladder_world.hpp"
 #include "receipt_world.hpp"
 #include "transaction_world.hpp"
 #include "world.hpp"
@@ -61,6 +62,10 @@ constexpr Mutant mutants[] = {
     {"duplicate_keeps_silent", 4},
     {"claim_forgets_completion", 1},
     {"first_receipt_completes", 1},
+    {"newer_message_overtakes_buffer", 1},
+    {"barrier_per_process", 3},
+    {"trim_before_confirm", 1},
+    {"drain_trims_before_confirm", 3},
 };
 constexpr std::uint64_t mutant_seeds_max = 5000;
 constexpr std::size_t storm_length = 6;        // every sequence of so many events, when asked for storms
@@ -92,8 +97,8 @@ struct Totals {
     std::uint64_t failed_seed = 0;  ///< lowest, 0: none
 };
 
-/// The house of outbox, relays and guards, that of transaction messages, that of leases and locks, and that of receipts, under
-/// one seed.
+/// The house of outbox, relays and guards, that of transaction messages, that of leases and locks, that of receipts, and that
+/// of the outage ladder, under one seed.
 RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string* trace = nullptr) {
     RunResult result = run_seed(seed, trace);
     if (trace != nullptr) *trace += "-- transaction messages\n";
@@ -114,6 +119,12 @@ RunResult run_both(std::uint64_t seed, TransactionRunResult& second, std::string
     result.messages += third.messages;
     result.crashes += third.crashes;
     for (auto& violation : third.violations) result.violations.push_back(std::move(violation));
+    if (trace != nullptr) *trace += "-- the ladder\n";
+    const LadderRunResult ladder = run_ladder_seed(seed, trace);
+    result.steps += ladder.steps;
+    result.messages += ladder.messages;
+    result.crashes += ladder.crashes;
+    result.violations.insert(result.violations.end(), ladder.violations.begin(), ladder.violations.end());
     return result;
 }
 

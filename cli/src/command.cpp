@@ -54,7 +54,7 @@ void print_overview(std::FILE* to, std::string_view noun) {
     }
     std::fputs(
         "\n\"--help\" after a command lists its flags. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a server stayed away "
-        "(replay).\n",
+        "(replay, dlq).\n",
         to);
 }
 
@@ -88,6 +88,12 @@ int run_command(const Command& command, std::span<const std::string> flags) {
 int complain(const Error& error) {
     std::fprintf(stderr, "hufu: %s\n", error.text().c_str());
     return error.code() == ErrorCode::invalid_argument ? exit_usage : exit_failure;
+}
+
+int complain_of_server(const Error& error) {
+    const int code = complain(error);
+    const bool away = error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout;
+    return away ? exit_unreachable : code;
 }
 
 int run(std::span<const std::string> words) {

@@ -43,5 +43,7 @@ int run_broker(std::span<const std::string> arguments);
 
 /// One line on standard error; returns the exit code that fits the error.
 int complain(const Error& error);
+/// The same for what a server answered, or did not: one that stayed away (`unavailable`, `timeout`) is exit_unreachable.
+int complain_of_server(const Error& error);
 
 }  // namespace hufu::cli

@@ -1,12 +1,8 @@
 // hufu dlq redrive, discard: settles dead letters, audited.
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
-#include <cstring>
-#include <memory>
 
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/until_signal.hpp>
@@ -15,6 +11,7 @@
 #include "command.hpp"
 #include "dlq_commands.hpp"
 #include "dlq_place.hpp"
+#include "outcome_file.hpp"
 #include "report.hpp"
 
 namespace hufu::cli {
@@ -53,42 +50,17 @@ ConfigSchema redrive_schema() {
     return schema;
 }
 
-/// The per-message outcomes, appended to a file.
-class OutcomeFile {
-public:
-    /// An empty name: none is wanted.
-    Result<void> open(const std::string& name) {
-        name_ = name;
-        if (name.empty()) return {};
-        file_.reset(std::fopen(name.c_str(), "ae"));
-        if (file_ == nullptr) return problem("opened");
-        return {};
+std::vector<json::object> lines_of(const std::vector<LetterOutcome>& outcomes) {
+    std::vector<json::object> lines;
+    for (const auto& outcome : outcomes) {
+        json::object& line = lines.emplace_back();
+        line = {{"id", outcome.id.to_string()},    {"queue", outcome.place.queue},
+                {"offset", outcome.place.offset},  {"outcome", deadletter::to_string(outcome.what)},
+                {"to", bytes_json(outcome.topic)}, {"ordering_key", bytes_json(outcome.ordering_key)}};
+        if (!outcome.why.empty()) line["why"] = bytes_json(outcome.why);
     }
-    Result<void> write(const std::vector<LetterOutcome>& outcomes) {
-        if (file_ == nullptr) return {};
-        for (const auto& outcome : outcomes) {
-            json::object line{{"id", outcome.id.to_string()},    {"queue", outcome.place.queue},
-                              {"offset", outcome.place.offset},  {"outcome", deadletter::to_string(outcome.what)},
-                              {"to", bytes_json(outcome.topic)}, {"ordering_key", bytes_json(outcome.ordering_key)}};
-            if (!outcome.why.empty()) line["why"] = bytes_json(outcome.why);
-            std::fprintf(file_.get(), "%s\n", json::serialize(line).c_str());
-        }
-        if (std::fflush(file_.get()) != 0 || std::ferror(file_.get()) != 0) return problem("written");
-        return {};
-    }
-
-private:
-    struct Close {
-        void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-    };
-    [[nodiscard]] Error problem(const char* what) const {
-        return {ErrorCode::io, Disposition::reject,
-                "the outcome file \"" + name_ + "\" cannot be " + what + ": " + std::strerror(errno) +
-                    "; what is settled is in the audit, and the same command goes on where this one ended"};
-    }
-    std::string name_;
-    std::unique_ptr<std::FILE, Close> file_;
-};
+    return lines;
+}
 
 /// Counts, kept on one line of a terminal. Machines read the outcome file.
 void show_progress(const RedriveFigures& figures) {
@@ -161,16 +133,16 @@ int act(const Config& config, deadletter::RedriveOptions options, double rate) {
     const Act which = options.act;
 
     StopOnSignal stop;
-    OutcomeFile file;
+    OutcomeFile file{"what is settled is in the audit, and the same command goes on where this one ended"};
     if (const auto opened = file.open(config.text("outcomes")); !opened) return complain(opened.error());
     const auto reader = connect::topic_reader(config.text("broker"));
-    if (!reader) return complain(reader.error());
+    if (!reader) return complain_of_server(reader.error());
     // Before anything is written: a job about a topic that is not there would be nothing but a line in the audit.
     if (const auto there = (*reader)->ranges(*topic); !there) {
-        return complain(with_way_out(there.error(), *topic, **reader));
+        return complain_of_server(with_way_out(there.error(), *topic, **reader));
     }
     const auto publisher = connect::publisher(config.text("broker"));
-    if (!publisher) return complain(publisher.error());
+    if (!publisher) return complain_of_server(publisher.error());
 
     deadletter::Redriver redriver{*topic,
                                   std::move(options),
@@ -183,14 +155,14 @@ int act(const Config& config, deadletter::RedriveOptions options, double rate) {
     const auto result = redriver.run(
         [&](const std::vector<LetterOutcome>& outcomes, const RedriveFigures& figures) {
             show_progress(figures);
-            return file.write(outcomes);
+            return file.write(lines_of(outcomes));
         },
         stop.token());
     if (::isatty(2) != 0) std::fputs("\n", stderr);
     report(config, which, *topic, redriver, result);
     if (!result) {
-        static_cast<void>(complain(result.error()));
-        return exit_failure;
+        const int code = complain_of_server(result.error());
+        return code == exit_usage ? exit_failure : code;  // something was tried
     }
     return judge(config, redriver.figures());
 }

@@ -81,13 +81,13 @@ Result<Counted> count(Letters& letters, const std::string& topic) {
 /// Without a group: all dead-letter topics of the broker.
 int overview(const Config& config, Letters& letters) {
     const auto topics = letters.reader->topics();
-    if (!topics) return complain(topics.error());
+    if (!topics) return complain_of_server(topics.error());
     json::array rows;
     std::vector<std::vector<std::string>> table{{"DEAD LETTERS", "OPEN", "REDRIVEN", "DISCARDED", "OLDEST OPEN"}};
     for (const auto& topic : *topics) {
         if (!deadletter::is_dead_letter_topic(topic)) continue;
         const auto counted = count(letters, topic);
-        if (!counted) return complain(counted.error());
+        if (!counted) return complain_of_server(counted.error());
         const std::string oldest = counted->oldest_open ? time_text(*counted->oldest_open) : "";
         rows.push_back(json::object{{"topic", topic},
                                     {"open", counted->open},
@@ -115,7 +115,7 @@ int list(const Config& config) {
     const auto topic = all_topics ? Result<std::string>{std::string{}} : dead_letter_topic_of(config);
     if (!topic) return complain(topic.error());
     auto letters = open_letters(config);
-    if (!letters) return complain(letters.error());
+    if (!letters) return complain_of_server(letters.error());
     if (all_topics) return overview(config, *letters);
 
     const auto& wanted = config.text("state");
@@ -135,7 +135,7 @@ int list(const Config& config) {
                              state, letter.reason});
             return true;
         });
-    if (!read) return complain(with_way_out(read.error(), *topic, *letters->reader));
+    if (!read) return complain_of_server(with_way_out(read.error(), *topic, *letters->reader));
     if (config.boolean("json")) {
         print_json({{"topic", *topic}, {"letters", std::move(rows)}, {"more", more}});
         return exit_success;
@@ -191,7 +191,7 @@ int show(const Config& config) {
     const auto id = MessageId::parse(config.words().front());
     if (!id) return complain(id.error());
     auto letters = open_letters(config);
-    if (!letters) return complain(letters.error());
+    if (!letters) return complain_of_server(letters.error());
     // The latest copy: a message that came back after a redrive lies there more than once.
     std::optional<DeadLetter> found;
     const Ledger::Settlement* settlement = nullptr;
@@ -203,7 +203,7 @@ int show(const Config& config) {
             }
             return true;
         });
-    if (!read) return complain(with_way_out(read.error(), *topic, *letters->reader));
+    if (!read) return complain_of_server(with_way_out(read.error(), *topic, *letters->reader));
     if (!found) {
         return complain({ErrorCode::not_found, Disposition::reject,
                          "\"" + *topic + "\" has no message " + id->to_string() + "; \"hufu dlq list\" shows which it has"});
@@ -241,7 +241,7 @@ int audit(const Config& config) {
     const auto topic = all_topics ? Result<std::string>{std::string{}} : dead_letter_topic_of(config);
     if (!topic) return complain(topic.error());
     const auto letters = open_letters(config);
-    if (!letters) return complain(letters.error());
+    if (!letters) return complain_of_server(letters.error());
     json::array rows;
     std::vector<std::vector<std::string>> table{{"BEGUN", "DEAD LETTERS", "WHAT", "WHICH", "WHO", "WHY", "HOW IT WENT"}};
     for (const auto& job : letters->ledger.jobs()) {

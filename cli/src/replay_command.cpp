@@ -12,7 +12,7 @@
 
 #include "command.hpp"
 #include "moment.hpp"
-#include "replay_outcome_file.hpp"
+#include "outcome_file.hpp"
 #include "report.hpp"
 
 namespace hufu::cli {
@@ -74,16 +74,9 @@ Result<ReplayOptions> options_of(const Config& config) {
     return options;
 }
 
-/// The code that fits an error of the buffer or the way to it.
-int refused(const Error& error) {
-    const int code = complain(error);
-    const bool away = error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout;
-    return away ? exit_unreachable : code;
-}
-
 int dry_run(const Config& config, Buffer& source, const ReplayOptions& options) {
     const auto found = degradation::preview(source, options.filter);
-    if (!found) return refused(found.error());
+    if (!found) return complain_of_server(found.error());
     if (config.boolean("json")) {
         json::object topics;
         for (const auto& [topic, count] : found->topics) topics[topic] = count;
@@ -196,7 +189,9 @@ int judge(const Config& config, const ReplayReport& report) {
         case Ended::target_away:
             say("the broker takes nothing" + why + "; what is not confirmed is in the buffer, run it again when it is back");
             return exit_unreachable;
-        case Ended::source_away: say("the buffer does not answer; nothing is lost, run it again"); return exit_unreachable;
+        case Ended::source_away:
+            say("the buffer gives nothing" + why + "; nothing is lost, run it again when it does");
+            return exit_unreachable;
         case Ended::others_have:
             say("another replayer has what is left, or died a moment ago; look again, or run it again");
             return exit_failure;
@@ -234,17 +229,29 @@ Result<degradation::BufferSize> look(const Config& config, Buffer& source) {
     return source.size();
 }
 
-int replay(const Config& config, Buffer& source, const ReplayOptions& options, const StopOnSignal& stop) {
+std::vector<json::object> lines_of(std::span<const degradation::ReplayRecord> records) {
+    std::vector<json::object> lines;
+    for (const auto& record : records) {
+        json::object& line = lines.emplace_back();
+        line = {{"id", record.id.to_string()},
+                {"topic", bytes_json(record.topic)},
+                {"ordering_key", bytes_json(record.ordering_key)},
+                {"outcome", record.confirmed ? "confirmed" : "parked"}};
+        line[record.confirmed ? "broker_id" : "why"] = bytes_json(record.detail);
+    }
+    return lines;
+}
+
+int replay(const Config& config, Buffer& source, const ReplayOptions& options, OutcomeFile& outcomes,
+           const StopOnSignal& stop) {
     const auto log = stderr_log("replay", *parse_log_level(config.text("log_level")), LogFormat::text, system_clock());
     const auto target = connect::publisher(config.text("to"), {nullptr, nullptr, nullptr, log.get()});
-    if (!target) return refused(target.error());
-    ReplayOutcomeFile outcomes;
-    if (const auto opened = outcomes.open(config.text("outcomes")); !opened) return complain(opened.error());
+    if (!target) return complain_of_server(target.error());
     const auto size = look(config, source);
-    if (!size) return refused(size.error());
+    if (!size) return complain_of_server(size.error());
     const bool follow = config.boolean("follow");
     degradation::ReplayEnvironment environment{.log = *log};
-    if (outcomes.wanted()) environment.keep = [&](auto records) { return outcomes.write(records); };
+    if (outcomes.wanted()) environment.keep = [&](auto records) { return outcomes.write(lines_of(records)); };
     const std::string name = "hufu-replay-" + std::to_string(::getpid());
     degradation::Replayer replayer{source, **target, options, name, environment};
     Result<ReplayReport> report = ReplayReport{};
@@ -255,7 +262,7 @@ int replay(const Config& config, Buffer& source, const ReplayOptions& options, c
             replayer.run(stop.token(), follow ? ReplayEnd{.when_empty = false}
                                               : ReplayEnd{.when_empty = true, .patience = config.milliseconds("patience")});
     }
-    if (!report) return refused(report.error());
+    if (!report) return complain_of_server(report.error());
     const double took = std::chrono::duration<double>{system_clock().steady_now() - begin}.count();
     print_report(config, source, *report, took);
     if (size->entries == 0 && report->figures.read == 0) {
@@ -268,10 +275,13 @@ int run_replay(const Config& config) {
     const StopOnSignal stop;
     const auto options = options_of(config);
     if (!options) return complain(options.error());
+    const bool dry = config.boolean("dry_run");
+    OutcomeFile outcomes{"what is not in it stays in the buffer: free the disk, run it again"};
+    if (const auto opened = outcomes.open(dry ? "" : config.text("outcomes")); !opened) return complain(opened.error());
     const auto source =
         connect::buffer(config.text("from"), {}, {.create = false, .give_up_damaged = config.boolean("give_up_damaged")});
-    if (!source) return refused(source.error());
-    return config.boolean("dry_run") ? dry_run(config, **source, *options) : replay(config, **source, *options, stop);
+    if (!source) return complain_of_server(source.error());
+    return dry ? dry_run(config, **source, *options) : replay(config, **source, *options, outcomes, stop);
 }
 
 }  // namespace

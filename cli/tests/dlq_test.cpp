@@ -329,16 +329,48 @@ TEST_F(CliDlq, RefusesWhatItCannotDo) {
     EXPECT_THAT(nothing.err, HasSubstr("no dead letter fits (key=other)"));
     const auto unwritable =
         dlq({"redrive", "--group", "stock", "--reason", "x", "--outcomes", program_.file("no") + "/such/folder"});
-    EXPECT_EQ(unwritable.exit_code, 1);
-    EXPECT_THAT(unwritable.err, HasSubstr("outcome file"));
+    EXPECT_EQ(unwritable.exit_code, 2);
+    EXPECT_THAT(unwritable.err, AllOf(HasSubstr("outcome file"), HasSubstr("/such/folder"), HasSubstr("nothing was tried")));
+    EXPECT_EQ(object(dlq({"audit", "--json"})).at("jobs").as_array().size(), 1U) << "only that of key=other was begun";
     EXPECT_EQ(open_letters(), 1) << "nothing was settled by any of these";
     EXPECT_EQ(dlq({"show", ids_.next().to_string(), "--group", "stock"}).exit_code, 1);
 
     broker_.kill();
     const auto away = dlq({"redrive", "--group", "stock", "--reason", "x"});
-    EXPECT_EQ(away.exit_code, 1);
+    EXPECT_EQ(away.exit_code, 3);
     EXPECT_THAT(away.err, HasSubstr("127.0.0.1"));
-    EXPECT_EQ(dlq({"list"}).exit_code, 1);
+    EXPECT_EQ(dlq({"discard", "--group", "stock", "--reason", "x"}).exit_code, 3);
+    EXPECT_EQ(dlq({"list"}).exit_code, 3);
+    EXPECT_EQ(dlq({"list", "--group", "stock"}).exit_code, 3);
+    EXPECT_EQ(dlq({"show", ids_.next().to_string(), "--group", "stock"}).exit_code, 3);
+    EXPECT_EQ(dlq({"audit"}).exit_code, 3);
+    const auto both = dlq({"redrive", "--group", "stock", "--reason", "x", "--outcomes", program_.file("no") + "/such"});
+    EXPECT_EQ(both.exit_code, 2) << "the file is looked at before the broker";
+}
+
+TEST_F(CliDlq, ABrokerThatGoesAwayInTheMiddleIsToldAndTheSameCommandGoesOn) {
+    std::vector<Message> letters;
+    for (int i = 0; i < 200; ++i) letters.push_back(dead(std::to_string(i), "k" + std::to_string(i % 5)));
+    publish(letters);
+    const auto command = words({"redrive", "--group", "stock", "--reason", "back", "--rate", "50", "--patience", "500ms",
+                                "--silence", "1s", "--outcomes", program_.file("outcomes"), "--json"});
+    const pid_t child = program_.start(command);
+    for (int look = 0; look < 6'000 && lines_of("outcomes").empty(); ++look) {
+        system_clock().sleep_until(system_clock().steady_now() + 5ms, {});
+    }
+    broker_.kill();
+    const auto away = program_.wait(child);
+    EXPECT_EQ(away.exit_code, 3) << away.err;
+    EXPECT_THAT(away.err, HasSubstr("127.0.0.1"));
+    const auto settled = object(away, 3).at("settled").to_number<int>();
+    EXPECT_GT(settled, 0);
+    EXPECT_LT(settled, 200);
+    start_broker();
+    const auto rest = program_.run(words({"redrive", "--group", "stock", "--reason", "back", "--silence", "1s"}));
+    EXPECT_EQ(rest.exit_code, 0) << rest.err;
+    EXPECT_EQ(open_letters(), 0);
+    const auto sent = bodies("orders");
+    EXPECT_EQ((std::set<std::string>{sent.begin(), sent.end()}.size()), 200U);
 }
 
 }  // namespace

@@ -34,8 +34,9 @@ int run_version(const Config& config) {
 
 std::vector<Command> all_commands() {
     std::vector<Command> all = relay_commands();
-    for (const auto& family : {forward_commands(), replay_commands(), outbox_commands(), receipt_commands(), tx_commands(),
-                               dlq_look_commands(), dlq_act_commands(), guard_commands(), doctor_commands()}) {
+    for (const auto& family :
+         {forward_commands(), replay_commands(), outbox_commands(), receipt_commands(), tx_commands(), dlq_look_commands(),
+          dlq_act_commands(), consumer_commands(), guard_commands(), doctor_commands()}) {
         all.insert(all.end(), family.begin(), family.end());
     }
     all.push_back({"version", "", "print the version", version_schema, run_version});

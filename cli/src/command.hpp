@@ -31,6 +31,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> outbox_commands();
 [[nodiscard]] std::vector<Command> receipt_commands();
 [[nodiscard]] std::vector<Command> tx_commands();
+[[nodiscard]] std::vector<Command> consumer_commands();
 [[nodiscard]] std::vector<Command> guard_commands();
 [[nodiscard]] std::vector<Command> doctor_commands();
 [[nodiscard]] std::vector<Command> replay_commands();

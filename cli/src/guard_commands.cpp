@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <optional>
 
-#include <hufu/connect/connect.hpp>
+#include <hufu/connect/consumer_memory.hpp>
 
 #include "command.hpp"
 #include "report.hpp"
@@ -56,11 +56,20 @@ int purge(const Config& config) {
     if (const auto unknown = unknown_group(config.text("outbox"), declaration.group)) return complain(*unknown);
     const auto purged = connect::purge_guards(config.text("outbox"), declaration);
     if (!purged) return complain(purged.error());
+    const auto attempts = connect::purge_attempt_rows(config.text("outbox"), declaration.group, declaration.window);
+    if (!attempts) return complain(attempts.error());
     if (config.boolean("json")) {
-        print_json({{"group", declaration.group}, {"rows", purged->rows}, {"horizon", time_text(purged->horizon)}});
+        print_json({{"group", declaration.group},
+                    {"rows", purged->rows},
+                    {"attempt_rows", *attempts},
+                    {"horizon", time_text(purged->horizon)}});
     } else {
-        std::printf("%lu rows of group %s deleted; messages stored before %s that have no row are rejected from now on\n",
-                    static_cast<unsigned long>(purged->rows), declaration.group.c_str(), time_text(purged->horizon).c_str());
+        std::printf(
+            "%lu rows and %lu attempt rows of group %s deleted; messages stored before %s that have no row are rejected "
+            "from "
+            "now on\n",
+            static_cast<unsigned long>(purged->rows), static_cast<unsigned long>(*attempts), declaration.group.c_str(),
+            time_text(purged->horizon).c_str());
     }
     return exit_success;
 }

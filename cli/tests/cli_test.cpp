@@ -3,6 +3,7 @@
 
 #include <csignal>
 
+#include <hufu/sqlite/consumer_memory.hpp>
 #include <hufu/sqlite/outbox.hpp>
 #include <hufu/sqlite/outbox_store.hpp>
 #include <hufu/sqlite/schema.hpp>
@@ -138,12 +139,48 @@ TEST_F(Cli, MigratesAndPrintsTheScript) {
     EXPECT_EQ(again.out, "{\"schema_version\":" + std::to_string(outbox::latest_version(sqlite::migrations())) + "}\n");
 }
 
+constexpr std::int64_t day_us = 86'400'000'000;
+
+std::int64_t microseconds(SystemTime time) { return time.time_since_epoch().count(); }
+
+TEST_F(CliOutbox, ListsAndReopensParkedKeysOfAConsumerGroup) {
+    {
+        sqlite::Database database{path_};
+        ASSERT_TRUE(sqlite::parked_keys(database, "stock")->park({{"orders", "42"}, MessageId{{1}}, "no amount"}));
+    }
+    const std::vector<std::string> of_stock{"--outbox", url_, "--group", "stock"};
+    const auto consumer = [&](const std::string& verb, const std::vector<std::string>& more) {
+        std::vector<std::string> words{"consumer", verb};
+        words.insert(words.end(), of_stock.begin(), of_stock.end());
+        words.insert(words.end(), more.begin(), more.end());
+        return program_.run(words);
+    };
+    EXPECT_THAT(consumer("list", {}).out, AllOf(HasSubstr("42"), HasSubstr("no amount")));
+    EXPECT_THAT(consumer("list", {"--json"}).out,
+                HasSubstr(R"({"group":"stock","parked":[{"topic":"orders","key":"42","first_id":"01000000-)"));
+    const std::vector<std::string> key{"--topic", "orders", "--key", "42"};
+    EXPECT_EQ(consumer("reopen", key).exit_code, 2) << "without actor and reason";
+    const std::vector<std::string> decided{"--topic", "orders", "--key", "42", "--actor", "eva", "--reason", "corrected"};
+    const auto reopened = consumer("reopen", decided);
+    EXPECT_EQ(reopened.exit_code, 0) << reopened.err;
+    EXPECT_THAT(consumer("list", {}).out, HasSubstr("group stock has parked no key"));
+    const auto again = consumer("reopen", decided);
+    EXPECT_EQ(again.exit_code, 1);
+    EXPECT_THAT(again.err, HasSubstr(R"(group "stock" has no parked key "42" of topic "orders")"));
+    EXPECT_THAT(program_.run({"outbox", "audit", "--outbox", url_, "--json"}).out,
+                HasSubstr(R"("action":"reopen stock","topic":"orders","key":"42","seq":null,"rows":1,"actor":"eva")"));
+}
+
 TEST_F(CliOutbox, PurgesGuardsOfAWindowThatIsLongEnough) {
     {
         sqlite::Database database{path_};
         sqlite::Transaction tx{database};
         tx.execute(
             "insert into hufu_guard(consumer_group, message_id, seen_at_us, result) values ('stock', zeroblob(16), 5, x'')");
+        const auto now = microseconds(system_clock().system_now());
+        for (const auto& [group, started_at] :
+             {std::pair{"stock", now - 9 * day_us}, {"stock", now}, {"payment", now - 9 * day_us}})
+            tx.execute("insert into hufu_consumer_attempt values (?, randomblob(16), 1, ?)", group, started_at);
         tx.commit();
     }
     const auto purge = [&](std::vector<std::string> flags) {
@@ -158,7 +195,7 @@ TEST_F(CliOutbox, PurgesGuardsOfAWindowThatIsLongEnough) {
     EXPECT_THAT(unknown.err, HasSubstr("no guard rows of group \"stok\"; it has those of stock"));
     const auto done = purge({"--group", "stock", "--window", "8d", "--replay", "7d", "--json"});
     EXPECT_EQ(done.exit_code, 0) << done.err;
-    EXPECT_THAT(done.out, HasSubstr(R"("group":"stock","rows":1,"horizon":")"));
+    EXPECT_THAT(done.out, HasSubstr(R"("group":"stock","rows":1,"attempt_rows":1,"horizon":")"));
 }
 
 TEST_F(CliOutbox, ShowsWhatIsParked) {

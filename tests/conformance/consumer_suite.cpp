@@ -171,6 +171,33 @@ TEST_P(ConsumerMemory, KeepsParkedKeysUntilTheyAreReopened) {
     EXPECT_THAT(keys->load().value(), ElementsAre(b));
 }
 
+TEST_P(ConsumerMemory, ReopensAKeyWithAnAudit) {
+    const ParkedKey a{{"orders", "it's a"}, numbered(1), "no stock"};
+    ASSERT_TRUE(under_test_->parked_keys("stock")->park(a));
+    ASSERT_TRUE(under_test_->parked_keys("payment")->park(a));
+    ASSERT_TRUE(under_test_->reopen_parked_key("stock", a.key, {"eva", "corrected"}));
+    EXPECT_THAT(under_test_->parked_keys("stock")->load().value(), IsEmpty());
+    EXPECT_THAT(under_test_->parked_keys("payment")->load().value(), ElementsAre(a)) << "another group's";
+    EXPECT_EQ(under_test_->reopen_parked_key("stock", a.key, {"eva", "again"}).error().code(), ErrorCode::not_found);
+    const auto audit = under_test_->store().parking_lot()->audit(10).value();
+    ASSERT_EQ(audit.size(), 1u) << "what was not parked is not noted";
+    EXPECT_EQ(audit[0].action, "reopen stock");
+    EXPECT_EQ(audit[0].selection.key.topic, "orders");
+    EXPECT_EQ(audit[0].selection.key.ordering_key, "it's a");
+    EXPECT_EQ(audit[0].selection.seq, std::nullopt);
+    EXPECT_EQ(audit[0].note.who, "eva");
+    EXPECT_EQ(audit[0].note.why, "corrected");
+}
+
+TEST_P(ConsumerMemory, PurgesOldAttemptRowsOfOneGroup) {
+    const std::vector<MessageId> one{numbered(1)};
+    for (const char* group : {"stock", "payment"}) ASSERT_TRUE(under_test_->attempt_rows(group)->look(one));
+    EXPECT_EQ(under_test_->purge_attempt_rows("stock", std::chrono::hours{1}).value(), 0u);
+    EXPECT_EQ(under_test_->purge_attempt_rows("stock", std::chrono::seconds{-60}).value(), 1u);
+    EXPECT_THAT(under_test_->attempt_rows("stock")->look(one).value(), ElementsAre(0));
+    EXPECT_THAT(under_test_->attempt_rows("payment")->look(one).value(), ElementsAre(1));
+}
+
 TEST_P(ConsumerMemory, CountsStartsThatNeverAnswered) {
     const auto rows = under_test_->attempt_rows("stock");
     const std::vector<MessageId> both{numbered(2), numbered(1)};

@@ -115,6 +115,13 @@ public:
     std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) override {
         return postgres::attempt_rows(pool_, group);
     }
+    Result<void> reopen_parked_key(const std::string& group, const ConsumerKey& key,
+                                   const outbox::AuditNote& note) override {
+        return postgres::reopen_parked_key(pool_, group, key, note);
+    }
+    Result<std::uint64_t> purge_attempt_rows(const std::string& group, std::chrono::seconds age) override {
+        return postgres::purge_attempt_rows(pool_, group, age);
+    }
 
     int effects() override { return static_cast<int>(number("select n from effects")); }
 

@@ -126,6 +126,13 @@ public:
     std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) override {
         return sqlite::attempt_rows(*database_, group);
     }
+    Result<void> reopen_parked_key(const std::string& group, const ConsumerKey& key,
+                                   const outbox::AuditNote& note) override {
+        return sqlite::reopen_parked_key(*database_, group, key, note);
+    }
+    Result<std::uint64_t> purge_attempt_rows(const std::string& group, std::chrono::seconds age) override {
+        return sqlite::purge_attempt_rows(*database_, group, age);
+    }
 
     int effects() override { return static_cast<int>(number("select n from effects")); }
 

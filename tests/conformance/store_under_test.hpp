@@ -61,6 +61,9 @@ public:
                                                      std::function<idempotency::EffectResult(const Message&)> effect) = 0;
     [[nodiscard]] virtual std::unique_ptr<ParkedKeys> parked_keys(const std::string& group) = 0;
     [[nodiscard]] virtual std::unique_ptr<AttemptRows> attempt_rows(const std::string& group) = 0;
+    [[nodiscard]] virtual Result<void> reopen_parked_key(const std::string& group, const ConsumerKey& key,
+                                                         const outbox::AuditNote& note) = 0;
+    [[nodiscard]] virtual Result<std::uint64_t> purge_attempt_rows(const std::string& group, std::chrono::seconds age) = 0;
     /// The counter, as committed.
     [[nodiscard]] virtual int effects() = 0;
     /// Deletes the group's guard rows that are older than an hour, after making all of them two hours old.

@@ -34,6 +34,12 @@ std::string array_of(std::span<const MessageId> ids) {
     return array + "}";
 }
 
+Error not_parked(const std::string& group, const ConsumerKey& key) {
+    return {ErrorCode::not_found, Disposition::reject,
+            "group \"" + group + "\" has no parked key \"" + key.ordering_key + "\" of topic \"" + key.topic +
+                "\"; \"hufu consumer list\" shows those that it has"};
+}
+
 class PostgresParkedKeys final : public ParkedKeys {
 public:
     PostgresParkedKeys(ConnectionPool& pool, std::string group) : pool_{pool}, group_{std::move(group)} {}
@@ -124,6 +130,33 @@ std::unique_ptr<ParkedKeys> parked_keys(ConnectionPool& pool, std::string group)
 
 std::unique_ptr<AttemptRows> attempt_rows(ConnectionPool& pool, std::string group) {
     return std::make_unique<PostgresAttemptRows>(pool, std::move(group));
+}
+
+Result<void> reopen_parked_key(ConnectionPool& pool, const std::string& group, const ConsumerKey& key,
+                               const outbox::AuditNote& note) {
+    // The change and its audit are one statement. Nothing found: no audit.
+    const auto reopened = transact<std::uint64_t>(pool, "parked keys", [&](pqxx::work& work) -> std::uint64_t {
+        const auto noted = work.exec_params(
+            "with gone as (delete from hufu.consumer_parked where consumer_group = $1 and topic = $2 and ordering_key = $3 "
+            "returning topic, ordering_key) "
+            "insert into hufu.audit(lane, action, topic, ordering_key, rows, who, why) "
+            "select 0, 'reopen ' || $1, topic, ordering_key, 1, $4, $5 from gone",
+            group, key.topic, key.ordering_key, note.who, note.why);
+        return static_cast<std::uint64_t>(noted.affected_rows());
+    });
+    if (!reopened) return reopened.error();
+    if (*reopened == 0) return not_parked(group, key);
+    return {};
+}
+
+Result<std::uint64_t> purge_attempt_rows(ConnectionPool& pool, const std::string& group, std::chrono::seconds age) {
+    return transact<std::uint64_t>(pool, "attempt rows", [&](pqxx::work& work) -> std::uint64_t {
+        const auto gone = work.exec_params(
+            "delete from hufu.consumer_attempt where consumer_group = $1 "
+            "and started_at < clock_timestamp() - $2::bigint * interval '1 second'",
+            group, static_cast<std::int64_t>(age.count()));
+        return static_cast<std::uint64_t>(gone.affected_rows());
+    });
 }
 
 }  // namespace hufu::postgres

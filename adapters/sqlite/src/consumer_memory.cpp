@@ -10,6 +10,12 @@ namespace {
 
 Blob id_blob(const MessageId& id) { return Blob{{reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()}}; }
 
+Error not_parked(const std::string& group, const ConsumerKey& key) {
+    return {ErrorCode::not_found, Disposition::reject,
+            "group \"" + group + "\" has no parked key \"" + key.ordering_key + "\" of topic \"" + key.topic +
+                "\"; \"hufu consumer list\" shows those that it has"};
+}
+
 class SqliteParkedKeys final : public ParkedKeys {
 public:
     SqliteParkedKeys(Database& database, std::string group) : database_{database}, group_{std::move(group)} {}
@@ -108,6 +114,33 @@ std::unique_ptr<ParkedKeys> parked_keys(Database& database, std::string group) {
 
 std::unique_ptr<AttemptRows> attempt_rows(Database& database, std::string group) {
     return std::make_unique<SqliteAttemptRows>(database, std::move(group));
+}
+
+Result<void> reopen_parked_key(Database& database, const std::string& group, const ConsumerKey& key,
+                               const outbox::AuditNote& note) {
+    return caught<void>([&] {
+        Transaction tx{database};
+        const auto gone =
+            tx.execute("delete from hufu_consumer_parked where consumer_group = ? and topic = ? and ordering_key = ?", group,
+                       key.topic, key.ordering_key);
+        if (gone == 0) throw Exception{not_parked(group, key)};
+        tx.execute(
+            "insert into hufu_parking_audit(at_us, action, topic, ordering_key, rows, who, why) values (?, ?, ?, ?, 1, ?, "
+            "?)",
+            microseconds_of(database.clock().system_now()), "reopen " + group, key.topic, key.ordering_key, note.who,
+            note.why);
+        tx.commit();
+    });
+}
+
+Result<std::uint64_t> purge_attempt_rows(Database& database, const std::string& group, std::chrono::seconds age) {
+    return caught<std::uint64_t>([&]() -> Result<std::uint64_t> {
+        Transaction tx{database};
+        const auto gone = tx.execute("delete from hufu_consumer_attempt where consumer_group = ? and started_at_us < ?",
+                                     group, microseconds_of(database.clock().system_now() - age));
+        tx.commit();
+        return static_cast<std::uint64_t>(gone);
+    });
 }
 
 }  // namespace hufu::sqlite

@@ -1,6 +1,5 @@
 #include "link.hpp"
 
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "errors.hpp"
 
@@ -21,6 +21,9 @@ timeval time_value(std::chrono::milliseconds duration) {
     const auto us = std::chrono::microseconds{duration}.count();
     return {.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
 }
+
+/// How long the kernel waits for bytes before the deadline is looked at again.
+constexpr std::chrono::milliseconds receive_patience{100};
 
 /// What the protocol's reader makes of an answer: a `Reply` at once, without objects of its own in between.
 struct Root : Reply {
@@ -125,8 +128,9 @@ Result<std::unique_ptr<Link>> Link::open(const Address& address, const ClientOpt
                      "cannot connect to " + address.name() + ": " + (context ? context->errstr : "out of memory") +
                          "; is Redis running there?"};
     }
-    const int flags = ::fcntl(context->fd, F_GETFL);
-    ::fcntl(context->fd, F_SETFL, flags | O_NONBLOCK);
+    // Blocking, for `receive`; whatever must not wait says so (MSG_DONTWAIT).
+    const timeval patience = time_value(receive_patience);
+    ::setsockopt(context->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     static const redisReplyObjectFunctions functions = reply_functions();
     context->reader->fn = const_cast<redisReplyObjectFunctions*>(&functions);  // the library only calls them
     std::unique_ptr<Link> link{new Link{std::move(context), address.name(), options.reply_bytes_max, clock}};
@@ -187,6 +191,17 @@ Result<bool> Link::wait(bool to_write, SteadyTime until) {
     for (;;) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.steady_now()).count();
         if (left <= 0) return false;
+        // Only answers are awaited: receiving them is the wait, one call of the kernel less than to be told of them first.
+        if (!to_write && left > receive_patience.count()) {
+            const auto got = ::recv(context_->fd, arrived_.data(), arrived_.size(), 0);
+            if (got > 0) {
+                arrived_bytes_ = static_cast<std::size_t>(got);
+                return true;
+            }
+            if (got == 0) return lost("the server has closed it");
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) continue;
+            return lost(std::strerror(errno));
+        }
         pollfd place{.fd = context_->fd, .events = static_cast<short>(to_write ? POLLIN | POLLOUT : POLLIN), .revents = 0};
         const int ready = ::poll(&place, 1, static_cast<int>(std::min<std::int64_t>(left, 60'000)));
         if (ready > 0) return true;
@@ -195,21 +210,22 @@ Result<bool> Link::wait(bool to_write, SteadyTime until) {
 }
 
 Result<void> Link::read_some() {
-    std::array<char, 64 * 1024> bytes;
-    const auto got = ::recv(context_->fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
-    if (got == 0) return lost("the server has closed it");
-    if (got < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
-        return lost(std::strerror(errno));
+    if (arrived_bytes_ == 0) {
+        const auto got = ::recv(context_->fd, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
+        if (got == 0) return lost("the server has closed it");
+        if (got < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
+            return lost(std::strerror(errno));
+        }
+        arrived_bytes_ = static_cast<std::size_t>(got);
     }
-    if (context_->reader->len - context_->reader->pos + static_cast<std::size_t>(got) > reply_bytes_max_) {
+    const std::size_t bytes = std::exchange(arrived_bytes_, 0);
+    if (context_->reader->len - context_->reader->pos + bytes > reply_bytes_max_) {
         return Error{ErrorCode::too_large, Disposition::in_doubt,
                      name_ + " sends a reply of more than " + std::to_string(reply_bytes_max_) +
                          " bytes: ask for less at once, or raise reply_bytes_max"};
     }
-    if (redisReaderFeed(context_->reader, bytes.data(), static_cast<std::size_t>(got)) != REDIS_OK) {
-        return lost(context_->reader->errstr);
-    }
+    if (redisReaderFeed(context_->reader, arrived_.data(), bytes) != REDIS_OK) return lost(context_->reader->errstr);
     return {};
 }
 

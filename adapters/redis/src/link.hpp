@@ -1,6 +1,7 @@
 // One connection to a server: opened, greeted, read and written without blocking.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -39,9 +40,9 @@ public:
 
     /// How many bytes the socket took; 0 when it is full.
     Result<std::size_t> write_some(std::string_view bytes);
-    /// Blocks until there is something to read (or room to write, if `to_write`) or `until` has come. False: it has come.
+    /// Blocks until something is there for `read_some` (or room to write, if `to_write`) or `until` has come. False: it has come.
     Result<bool> wait(bool to_write, SteadyTime until);
-    /// Takes in what has arrived, without blocking.
+    /// Takes in what `wait` has received, or what else is there, without blocking.
     Result<void> read_some();
     /// The next whole answer, if it is there.
     Result<std::optional<Answer>> next_answer();
@@ -64,6 +65,8 @@ private:
     std::string name_;
     std::size_t reply_bytes_max_;
     Clock& clock_;
+    std::array<char, 64 * 1024> arrived_;
+    std::size_t arrived_bytes_ = 0;  // of arrived_: received by `wait`, to be taken in by `read_some`
     int version_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <hufu/beast/http_guard.hpp>
 #include <hufu/core/clock.hpp>
 #include <hufu/postgres/once.hpp>
+#include <hufu/postgres/once_in_flight.hpp>
 #include <hufu/postgres/schema.hpp>
 #include <hufu/redis/leases.hpp>
 #include <hufu/test_support/postgres_server.hpp>
@@ -111,6 +112,23 @@ beast::Application plain(postgres::ConnectionPool& pool) {
     };
 }
 
+beast::Response place_in_flight(postgres::Transaction& tx, const beast::Request& request) {
+    tx.run("insert into bench_order(customer, amount, note) values ($1, $2, $3)",
+           postgres::parameters(1, 100, request.body()));
+    return created();
+}
+
+beast::Application plain_flight(postgres::FlightPool& pool) {
+    return [&pool](const beast::Request& request) {
+        auto connection = pool.take().value();
+        postgres::Transaction tx{*connection};
+        auto response = place_in_flight(tx, request);
+        tx.commit();
+        pool.give_back(std::move(connection));
+        return beast::response_of(beast::reply_of(response), request);
+    };
+}
+
 /// Guard on minus guard off, in pairs of legs that follow each other.
 ResultRow paired(const std::string& name, const GuardOptions& options, const beast::Application& on,
                  const beast::Application& off) {
@@ -143,6 +161,23 @@ ResultRow paired(const std::string& name, const GuardOptions& options, const bea
                        {"requests_per_second", requests_per_second}}};
 }
 
+void leased_http_guard(const GuardOptions& options, const idempotency::HttpGuard& edge, std::vector<ResultRow>& rows) {
+    const test_support::RedisServer redis;
+    redis::Client client{redis.url()};
+    redis::Leases leases{client};
+    idempotency::LeaseGuard guard{leases, {.group = "bench", .grade = idempotency::Grade::best_effort}};
+    const auto bare = [](const beast::Request& request) { return beast::response_of(beast::reply_of(created()), request); };
+    auto leased = paired("http_guard_redis_p99_us", options,
+                         beast::guarded<>(
+                             [&](const HttpCall& call, const std::function<HttpReply()>& run) {
+                                 return idempotency::answer_under_lease(edge, guard, call, run);
+                             },
+                             bare),
+                         bare);
+    leased.aim = {.ours = 1000};
+    rows.push_back(leased);
+}
+
 }  // namespace
 
 void http_guard(const GuardOptions& options, std::vector<ResultRow>& rows) {
@@ -166,20 +201,17 @@ void http_guard(const GuardOptions& options, std::vector<ResultRow>& rows) {
     row.aim = {.ours = 1000};
     rows.push_back(row);
 
-    const test_support::RedisServer redis;
-    redis::Client client{redis.url()};
-    redis::Leases leases{client};
-    idempotency::LeaseGuard guard{leases, {.group = "bench", .grade = idempotency::Grade::best_effort}};
-    const auto bare = [](const beast::Request& request) { return beast::response_of(beast::reply_of(created()), request); };
-    auto leased = paired("http_guard_redis_p99_us", options,
-                         beast::guarded<>(
-                             [&](const HttpCall& call, const std::function<HttpReply()>& run) {
-                                 return idempotency::answer_under_lease(edge, guard, call, run);
-                             },
-                             bare),
-                         bare);
-    leased.aim = {.ours = 1000};
-    rows.push_back(leased);
+    postgres::FlightPool flights{url};
+    auto flown = paired("http_guard_flight_p99_us", options,
+                        beast::guarded<postgres::Transaction&>(
+                            [&](const HttpCall& call, const std::function<HttpReply(postgres::Transaction&)>& run) {
+                                return postgres::answer_once(flights, edge, call, 1s, run);
+                            },
+                            place_in_flight),
+                        plain_flight(flights));
+    flown.aim = {.ours = 1000};
+    rows.push_back(flown);
+    leased_http_guard(options, edge, rows);
 }
 
 }  // namespace hufu::bench

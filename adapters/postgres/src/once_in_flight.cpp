@@ -1,6 +1,8 @@
 #include <hufu/postgres/once_in_flight.hpp>
 
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <hufu/outbox/receipts.hpp>
@@ -19,6 +21,7 @@ constexpr std::string_view guard_first =
     "returning case when $3::timestamptz > clock_timestamp() - interval '50 minutes' then true "
     "else hufu.guard_within_horizon($1::text, $2::uuid, $3::timestamptz) end";
 static_assert(idempotency::shortest_retention - 2 * idempotency::clock_allowance >= std::chrono::minutes{50});
+constexpr std::string_view limit_wait = "select set_config('lock_timeout', $1::text, true)";
 constexpr std::string_view keep_result =
     "update hufu.guard set result = $3::bytea where consumer_group = $1::text and message_id = $2::uuid";
 constexpr std::string_view find_result =
@@ -31,7 +34,9 @@ Parameters key_parameters(const GuardKey& key) {
 }
 
 OnceOutcome outcome_of(const Error& error) {
-    return {error.disposition() == Disposition::reject ? Handled::reject : Handled::retry, {}, error.text()};
+    OnceOutcome outcome{error.disposition() == Disposition::reject ? Handled::reject : Handled::retry, {}, error.text()};
+    outcome.error = error;
+    return outcome;
 }
 
 /// A conflict is the guard's or one of the effect's own unique keys; the committed guard row tells.
@@ -45,10 +50,14 @@ OnceOutcome settle(Connection& connection, const GuardKey& key, const Error& err
     return {Handled::already_done, std::string{found->text(0, 0)}};
 }
 
-OnceOutcome run_on(Connection& connection, const GuardKey& key, SystemTime first_stored_at,
-                   const std::function<idempotency::EffectResult(Transaction&)>& effect, const TransactionOptions& options) {
+using FlightWork = std::function<idempotency::EffectResult(Transaction&)>;
+
+/// `wait`: how long the guard row waits for another's transaction; none: the server's own limit.
+OnceOutcome run_on(Connection& connection, const GuardKey& key, SystemTime first_stored_at, const FlightWork& effect,
+                   const TransactionOptions& options, std::optional<std::chrono::milliseconds> wait) {
     Transaction tx{connection, options};
     try {
+        if (wait) tx.run(limit_wait, parameters(std::max<std::int64_t>(wait->count(), 1)));
         auto first = key_parameters(key);
         first.add_timestamp(first_stored_at);
         tx.run(guard_first, std::move(first));
@@ -69,6 +78,12 @@ OnceOutcome run_on(Connection& connection, const GuardKey& key, SystemTime first
         return settle(connection, key, failure.error());
     }
 }
+
+struct Lent {
+    FlightPool& pool;
+    std::unique_ptr<Connection> connection;
+    ~Lent() { pool.give_back(std::move(connection)); }
+};
 
 /// A receipt by itself, as in once.cpp.
 HandlerResult with_receipt(FlightPool& pool, const Message& receipt, OnceOutcome outcome,
@@ -106,17 +121,36 @@ void FlightPool::give_back(std::unique_ptr<Connection> connection) {
     idle_.push_back(std::move(connection));
 }
 
-OnceOutcome run_once_in_flight(FlightPool& pool, const GuardKey& key, SystemTime first_stored_at,
-                               const std::function<idempotency::EffectResult(Transaction&)>& effect,
+OnceOutcome run_once_in_flight(FlightPool& pool, const GuardKey& key, SystemTime first_stored_at, const FlightWork& effect,
                                const TransactionOptions& options) {
     auto connection = pool.take();
-    if (!connection) return {Handled::retry, {}, connection.error().text()};
-    struct GiveBack {
-        FlightPool& pool;
-        std::unique_ptr<Connection> connection;
-        ~GiveBack() { pool.give_back(std::move(connection)); }
-    } lent{pool, std::move(*connection)};
-    return run_on(*lent.connection, key, first_stored_at, effect, options);
+    if (!connection) return outcome_of(connection.error());
+    const Lent lent{pool, std::move(*connection)};
+    return run_on(*lent.connection, key, first_stored_at, effect, options, {});
+}
+
+idempotency::HttpReply answer_once(FlightPool& pool, const idempotency::HttpGuard& edge, const idempotency::HttpCall& call,
+                                   std::chrono::milliseconds wait,
+                                   const std::function<idempotency::HttpReply(Transaction&)>& application,
+                                   const TransactionOptions& options) {
+    auto question = edge.read(call);
+    if (question.refused()) return *question.refused();
+    auto connection = pool.take();
+    if (!connection) return question.answer(outcome_of(connection.error()));
+    const Lent lent{pool, std::move(*connection)};
+    if (!question.guarded()) {
+        Transaction tx{*lent.connection, options};
+        auto reply = application(tx);
+        if (reply.status < 500) tx.commit();
+        return reply;
+    }
+    const auto outcome = run_on(
+        *lent.connection, question.guard_key(), system_clock().system_now(),
+        [&](Transaction& tx) { return question.keep(application(tx)); }, options, wait);
+    if (!outcome.error) return question.answer(outcome);
+    if (outcome.handled == Handled::reject) throw Exception{*outcome.error};
+    // The application's reply is of a transaction that did not commit.
+    return edge.read(call).answer(outcome);
 }
 
 Handler once_in_flight(FlightPool& pool, std::string group, FlightEffect effect, TransactionOptions options) {

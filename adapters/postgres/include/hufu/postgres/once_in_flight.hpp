@@ -1,6 +1,7 @@
 // One effect per message and group, without a round trip for the guard: it travels with the effect.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 
 #include <hufu/core/handler.hpp>
 #include <hufu/idempotency/grade.hpp>
+#include <hufu/idempotency/http.hpp>
 #include <hufu/idempotency/once.hpp>
 #include <hufu/postgres/connection.hpp>
 #include <hufu/postgres/transaction.hpp>
@@ -52,5 +54,16 @@ using FlightEffect = std::function<idempotency::EffectResult(Transaction&, const
 [[nodiscard]] idempotency::OnceOutcome run_once_in_flight(
     FlightPool& pool, const idempotency::GuardKey& key, SystemTime first_stored_at,
     const std::function<idempotency::EffectResult(Transaction&)>& effect, const TransactionOptions& options = {});
+
+/// `answer_once` of once.hpp (same rows, same answers) for an application on `Transaction`: guard row, its statements, its
+/// answer and COMMIT are one flight where it asks for nothing. A repeated request is then found out after `application` has
+/// returned; its reply is dropped and the first one's given. What `tx.query` throws must pass through.
+///
+/// Throws what `application` throws, and Exception with `reject` where the database refuses one of its statements; nothing has
+/// changed then.
+[[nodiscard]] idempotency::HttpReply answer_once(FlightPool& pool, const idempotency::HttpGuard& edge,
+                                                 const idempotency::HttpCall& call, std::chrono::milliseconds wait,
+                                                 const std::function<idempotency::HttpReply(Transaction&)>& application,
+                                                 const TransactionOptions& options = {});
 
 }  // namespace hufu::postgres

@@ -87,6 +87,17 @@ double in_batches(std::uint64_t entries, const Send& send) {
     return rate;
 }
 
+/// Waits until the server has written its file anew, which it begins by itself after so many spills and which takes a core.
+void settle(const test_support::RedisServer& server) {
+    redis::Client client{server.url()};
+    const auto at_rest = [&] {
+        const std::string info = client.run(redis::Command{"INFO", "persistence"}).value().text;
+        return info.find("aof_rewrite_in_progress:0") != std::string::npos &&
+               info.find("aof_rewrite_scheduled:0") != std::string::npos;
+    };
+    while (!at_rest()) system_clock().sleep_until(system_clock().steady_now() + milliseconds{50}, {});
+}
+
 /// XRANGE in the replayer's pages and XACK of each, one after the other on one connection, on a stream of the same entries
 /// that a consumer has read before: only then does XACK change something, and is it synced. Nothing is parsed but the ids.
 double raw_stream(const test_support::RedisServer& server, std::uint64_t entries) {
@@ -105,6 +116,7 @@ double raw_stream(const test_support::RedisServer& server, std::uint64_t entries
         static_cast<void>(
             client.run(redis::Command{"XREADGROUP", "GROUP", "g", "c", "COUNT", raw_page, "STREAMS", "raw", ">"}).value());
     }
+    settle(server);
     const SteadyTime begin = system_clock().steady_now();
     std::uint64_t read = 0;
     std::uint64_t acknowledged = 0;
@@ -236,6 +248,7 @@ void bench_spill_and_replay(const ReplayStage& stage, const ReplayBench& options
     const auto redis = stage.redis("bench");
     const double spilled = spill_all(*redis, options.entries);
     rows.push_back({.name = "spill", .unit = "msg/s", .ours = spilled, .aim = {.ours = 150'000}});
+    settle(stage.server());
     tell("replaying from Redis");
     const double replayed = replay_all(*redis, *publisher, options.entries);
     const double after = publish_all(*publisher, options.entries);
@@ -262,6 +275,7 @@ void bench_live(const ReplayStage& stage, const ReplayBench& options, double rep
     const double rate = replay_rate / 2;
     const auto wanted = static_cast<std::uint64_t>(rate * (options.seconds + 2));
     static_cast<void>(spill_all(*redis, wanted));
+    settle(stage.server());
     tell("live traffic alone, then beside a replay at half its rate");
     static_cast<void>(live_latencies(*live, 1));
     const double alone = p99(live_latencies(*live, options.seconds));

@@ -10,8 +10,14 @@
 namespace hufu::degradation {
 namespace {
 
-/// The rate is kept over stretches of this length; a batch is never larger than one of them allows.
-constexpr std::chrono::milliseconds stretch{10};
+/// With a rate, messages go in batches worth this time each, so that live traffic meets no bursts; a little more where the
+/// machine is late, until it has caught up, but what was missed longer ago is not made up for.
+constexpr std::chrono::milliseconds slice{1};
+constexpr int slices_at_once = 2;
+constexpr int slices_behind = 20;
+/// They are small: so many may be under way.
+constexpr std::size_t rated_batches = 32;
+constexpr std::chrono::milliseconds least_wait{10};
 /// A trim waits so long for more.
 constexpr std::chrono::milliseconds trim_wait{50};
 constexpr std::chrono::milliseconds note_wait{200};
@@ -105,7 +111,7 @@ void ReplayMachine::deliver(std::vector<Entry> entries) {
     }
 }
 
-void ReplayMachine::published(std::unique_ptr<ReplayBatch> batch, SteadyTime now) {
+std::unique_ptr<ReplayBatch> ReplayMachine::published(std::unique_ptr<ReplayBatch> batch, SteadyTime now) {
     --out_;
     out_messages_ -= batch->messages.size();
     const std::uint64_t confirmed_before_us = figures_.confirmed;
@@ -122,13 +128,14 @@ void ReplayMachine::published(std::unique_ptr<ReplayBatch> batch, SteadyTime now
     const bool outage = !any && !failed.empty();
     if (outage) {
         ++outage_;
-        pause_until_ = now + options_.retry.wait_after(outage_, random_).value_or(stretch);
+        pause_until_ = now + options_.retry.wait_after(outage_, random_).value_or(least_wait);
     }
     for (auto& [key, items] : failed) back_off(key, std::move(items), outage, now);
     for (const auto& origin : batch->origins) {
         if (origin.key != 0) release(origin.key, batch->number);
     }
     if (!trim_.empty() && !trim_since_) trim_since_ = now;
+    return batch;
 }
 
 void ReplayMachine::settle(ReplayBatch& batch, std::size_t index, std::map<std::uint64_t, std::deque<Item>>& failed,
@@ -200,7 +207,7 @@ void ReplayMachine::back_off(std::uint64_t key, std::deque<Item> items, bool out
         ready_.push_back(key);  // the pause holds everything
         return;
     }
-    waits_.emplace(now + options_.retry.wait_after(++lane.failures, random_).value_or(stretch), key);
+    waits_.emplace(now + options_.retry.wait_after(++lane.failures, random_).value_or(least_wait), key);
 }
 
 /// Nothing of the key is under way any more.
@@ -255,24 +262,29 @@ std::size_t ReplayMachine::allowance(SteadyTime now) {
     if (options_.per_second <= 0) return options_.batch_messages;
     if (!warm_from_) warm_from_ = now;
     const double rate = rate_at(now);
-    const double most = std::max(1.0, rate * std::chrono::duration<double>{stretch}.count());
+    const double most = std::max(1.0, rate * std::chrono::duration<double>{slice}.count());
     if (credit_at_) credit_ += rate * std::chrono::duration<double>{now - *credit_at_}.count();
     credit_at_ = now;
-    credit_ = std::min(credit_, 2 * most);
-    return credit_ >= most || credit_ >= static_cast<double>(options_.batch_messages) ? static_cast<std::size_t>(credit_)
-                                                                                      : 0;
+    credit_ = std::min(credit_, slices_behind * most);
+    if (credit_ < std::min(most, static_cast<double>(options_.batch_messages))) return 0;
+    return static_cast<std::size_t>(std::min(credit_, slices_at_once * most));
 }
 
 ReplayActions ReplayMachine::step(SteadyTime now) {
     ReplayActions actions;
     wake(now);
-    const std::size_t batches = outage_ > 0 ? 1 : options_.batches_max;
+    const bool rated = options_.per_second > 0;
+    const std::size_t at_most = rated ? std::max(options_.batches_max, rated_batches) : options_.batches_max;
+    const std::size_t batches = outage_ > 0 ? 1 : at_most;
     while (!stopping_ && now >= pause_until_ && out_ < batches && has_work()) {
         const std::size_t most = std::min(allowance(now), options_.batch_messages);
         auto batch = most > 0 ? next_batch(most) : nullptr;
         if (!batch) break;
-        if (options_.per_second > 0) credit_ -= static_cast<double>(batch->messages.size());
+        const std::size_t size = batch->messages.size();
         actions.publish.push_back(std::move(batch));
+        if (!rated) continue;
+        credit_ -= static_cast<double>(size);
+        break;
     }
     hand_out_trims(now, actions);
     actions.records = std::exchange(records_, {});
@@ -281,11 +293,11 @@ ReplayActions ReplayMachine::step(SteadyTime now) {
     if (has_work() && !stopping_ && out_ < batches) {
         if (now < pause_until_) {
             soonest(pause_until_);
-        } else if (options_.per_second > 0) {
-            soonest(now + stretch / 2);
+        } else if (rated) {
+            soonest(now + std::chrono::duration_cast<SteadyTime::duration>(slice) / 2);
         }
     }
-    if (trim_since_ && !trim_.empty()) soonest(std::max(*trim_since_ + trim_wait, retry_notes_at_));
+    if (trim_since_ && !trim_.empty() && trimming_ == 0) soonest(std::max(*trim_since_ + trim_wait, retry_notes_at_));
     if (!park_.empty()) soonest(retry_notes_at_);
     return actions;
 }
@@ -361,9 +373,10 @@ void ReplayMachine::add(ReplayBatch& batch, Item item) {
 
 void ReplayMachine::hand_out_trims(SteadyTime now, ReplayActions& actions) {
     if (now < retry_notes_at_) return;
-    const bool many = trim_.size() >= 4 * options_.batch_messages;
+    // One at a time: meanwhile more gathers, and what a trim costs the buffer is shared by more entries.
+    const bool many = trim_.size() >= std::min(8 * options_.batch_messages, options_.held_max / 4);
     const bool waited = trim_since_ && now - *trim_since_ >= trim_wait;
-    if (!trim_.empty() &&
+    if (!trim_.empty() && trimming_ == 0 &&
         (many || waited || out_ == 0 || stopping_ || room() == 0 || mutant_active("trim_before_confirm"))) {
         trimming_ += trim_.size();
         actions.trim = std::exchange(trim_, {});

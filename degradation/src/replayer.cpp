@@ -1,8 +1,9 @@
 #include <hufu/degradation/replayer.hpp>
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
-#include <set>
+#include <thread>
 #include <utility>
 
 namespace hufu::degradation {
@@ -13,11 +14,22 @@ using std::chrono::milliseconds;
 /// Entries of one read. Many: on a Redis that syncs with every write each read costs a sync.
 constexpr std::size_t page = 4'000;
 constexpr milliseconds idle_read{100};
+constexpr milliseconds busy_read{10};
 /// Waits of a buffer that does not answer.
 constexpr milliseconds source_pause{200};
 constexpr milliseconds look_again{5};
 /// Between two walks through what is left.
 constexpr milliseconds walk_pause{500};
+
+/// With a rate, reads are as even as publishing.
+std::size_t page_of(const ReplayOptions& options) {
+    constexpr std::size_t least = 100;
+    constexpr double reads_per_second = 100;
+    const std::size_t most = std::max<std::size_t>(std::min(page, options.held_max), 1);
+    if (options.per_second <= 0) return most;
+    const double worth = std::min(options.per_second / reads_per_second, static_cast<double>(most));
+    return std::clamp(static_cast<std::size_t>(worth), std::min(least, most), most);
+}
 
 bool ends_the_replay(const Error& error) {
     return error.disposition() == Disposition::fatal || error.disposition() == Disposition::reject;
@@ -46,7 +58,8 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
           clock{around.clock},
           log{around.log},
           keep{around.keep},
-          room_to_read{std::max<std::size_t>(std::min(page, wanted.held_max) / 4, 1)},
+          page_most{page_of(wanted)},
+          room_to_read{std::max<std::size_t>(page_most / 4, 1)},
           filter{wanted.filter},
           machine{std::move(wanted), around.random} {}
 
@@ -57,13 +70,24 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
                                       }};
         reader = source.reader(name);
         progress_at = clock.steady_now();
+        std::jthread read_thread{[this] { read_on(); }};
+        std::jthread settle_thread{[this] { settle_on(); }};
         auto ended = work(stop, end);
         // What is under way is waited for also after an error: its batches must not come back to nobody.
         {
             const std::lock_guard lock{mutex};
+            reading_ends = true;
             machine.stop();
+            changed.notify_all();
         }
         const auto finished = finish(static_cast<bool>(ended));
+        {
+            const std::lock_guard lock{mutex};
+            settling_ends = true;
+            changed.notify_all();
+        }
+        read_thread.join();
+        settle_thread.join();
         static_cast<void>(reader->release());
         if (!ended) return ended.error();
         if (!finished) return finished.error();
@@ -89,13 +113,11 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     Result<Ended> work(const std::stop_token& stop, const ReplayEnd& end) {
         while (!stop.stop_requested()) {
             if (auto stepped = step(); !stepped) return stepped.error();
-            auto read_some = read();
-            if (!read_some) return read_some.error();
             note_progress();
-            if (!*read_some) {
+            if (time_to_judge()) {
                 if (const auto reason = has_ended(end)) return *reason;
             }
-            wait(*read_some, stop);
+            wait(stop);
         }
         return Ended::stopped;
     }
@@ -105,8 +127,10 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         ReplayActions actions;
         {
             const std::lock_guard lock{mutex};
+            if (fatal) return *fatal;
             const SteadyTime now = clock.steady_now();
-            for (auto& batch : std::exchange(returned, {})) machine.published(std::move(batch), now);
+            take_back(now);
+            delivered = false;
             actions = machine.step(now);
         }
         tick_at = actions.tick_at;
@@ -114,7 +138,17 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         if (!actions.records.empty() && keep) {
             if (auto kept = keep(actions.records); !kept) return kept.error();
         }
-        return settle(actions);
+        if (actions.trim.empty() && actions.park.empty()) return {};
+        const std::lock_guard lock{mutex};
+        to_settle.push_back(std::move(actions));
+        changed.notify_all();
+        return {};
+    }
+
+    /// What came back goes to the machine, and from there to the thread that reads: it allocated the messages, and freeing
+    /// them elsewhere would have the threads wait for each other's memory. The mutex is held.
+    void take_back(SteadyTime now) {
+        for (auto& batch : std::exchange(returned, {})) spent.push_back(machine.published(std::move(batch), now));
     }
 
     void publish(ReplayActions& actions) {
@@ -126,6 +160,28 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
                 self->returned.push_back(std::move(*on_its_way));
                 self->changed.notify_all();
             });
+        }
+    }
+
+    /// A thread's work: trims and parks, in the order in which the machine wants it.
+    void settle_on() {
+        std::unique_lock lock{mutex};
+        for (;;) {
+            changed.wait(lock, [this] { return settling_ends || !to_settle.empty(); });
+            if (to_settle.empty()) return;
+            auto actions = std::move(to_settle.front());
+            to_settle.pop_front();
+            settling = true;
+            lock.unlock();
+            const auto done = settle(actions);
+            lock.lock();
+            settling = false;
+            settled = true;
+            if (!done) {
+                fatal = done.error();
+                to_settle.clear();
+            }
+            changed.notify_all();
         }
     }
 
@@ -142,6 +198,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         Result<std::size_t> removed = std::size_t{0};
         if (!actions.trim.empty()) removed = reader->trim(actions.trim);
         if (!removed && ends_the_replay(removed.error())) return removed.error();
+        if (!removed) source_failed(removed.error());
         const std::lock_guard lock{mutex};
         const SteadyTime now = clock.steady_now();
         if (!not_parked.empty()) machine.not_parked(std::move(not_parked), now);
@@ -149,41 +206,68 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         if (removed) {
             machine.trimmed(actions.trim.size(), *removed);
         } else {
-            source_failed(removed.error());
             machine.not_trimmed(std::move(actions.trim), now);
         }
         return {};
     }
 
-    /// True: something was read.
-    Result<bool> read() {
-        std::size_t room = 0;
-        bool busy = false;
-        {
-            const std::lock_guard lock{mutex};
-            room = machine.room();
-            busy = !machine.idle() || !returned.empty();
+    /// A thread's work: reads ahead as far as the machine has room.
+    void read_on() {
+        std::unique_lock lock{mutex};
+        while (!reading_ends) {
+            const std::size_t room = machine.room();
+            if (const SteadyTime now = clock.steady_now(); room < room_to_read || now < source_again) {
+                changed.wait_until(lock, std::max(now + look_again, source_again), [this] { return reading_ends; });
+                continue;
+            }
+            const milliseconds patience = machine.idle() ? idle_read : busy_read;
+            auto to_free = std::exchange(spent, {});
+            lock.unlock();
+            to_free.clear();
+            auto entries = read(std::min(page_most, room), patience);
+            lock.lock();
+            if (!entries) {
+                fatal = entries.error();
+            } else if (!entries->empty()) {
+                read_nothing = false;
+                delivered = true;
+                machine.deliver(std::move(*entries));
+            } else {
+                read_nothing = looked = true;
+            }
+            changed.notify_all();
+            if (fatal) return;
         }
-        if (room < room_to_read || clock.steady_now() < source_again) return false;
+    }
+
+    /// An error ends the replay; a buffer that is away has nothing.
+    Result<std::vector<Entry>> read(std::size_t most, milliseconds patience) {
         const auto barred = bar_what_is_parked();
-        auto entries = barred ? reader->read(std::min(page, room), busy ? milliseconds{0} : idle_read)
-                              : Result<std::vector<Entry>>{barred.error()};
+        auto entries = barred ? reader->read(most, patience) : Result<std::vector<Entry>>{barred.error()};
         if (!entries) {
             if (ends_the_replay(entries.error())) return entries.error();
             source_failed(entries.error());
-            return false;
+            return std::vector<Entry>{};
         }
-        source_error.reset();
-        if (entries->empty()) return false;
         const std::lock_guard lock{mutex};
-        machine.deliver(std::move(*entries));
-        return true;
+        source_error.reset();
+        return entries;
     }
 
     void source_failed(const Error& error) {
+        const std::lock_guard lock{mutex};
         if (!source_error) log.warning("the buffer does not answer, will be asked again", {{"error", error.text()}});
         source_error = error;
         source_again = clock.steady_now() + source_pause;
+    }
+
+    /// A read has brought nothing, there is no room to read more, or what came of the last read has just been dealt with.
+    bool time_to_judge() {
+        const std::lock_guard lock{mutex};
+        const bool idle = machine.idle();
+        const bool became_idle = idle && !std::exchange(was_idle, idle);
+        was_idle = idle;
+        return std::exchange(looked, false) || (became_idle && read_nothing) || machine.room() < room_to_read;
     }
 
     void note_progress() {
@@ -199,15 +283,17 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     std::optional<Ended> has_ended(const ReplayEnd& end) {
         bool idle = false;
         bool away = false;
+        bool no_answer = false;
         std::uint64_t left_on_purpose = 0;
         {
             const std::lock_guard lock{mutex};
+            no_answer = source_error.has_value();
             idle = machine.idle() && returned.empty();
             away = machine.target_away();
             left_on_purpose = machine.figures().filtered + machine.figures().behind;
         }
         const bool out_of_patience = end.patience.count() > 0 && clock.steady_now() - progress_at >= end.patience;
-        if (idle && end.when_empty && !source_error) {
+        if (idle && end.when_empty && !no_answer) {
             const auto only_ours = only_what_we_leave_is_left(left_on_purpose);
             if (!only_ours) {
                 source_failed(only_ours.error());
@@ -218,7 +304,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
             }
         }
         if (!out_of_patience) return std::nullopt;
-        if (source_error) return Ended::source_away;
+        if (no_answer) return Ended::source_away;
         if (away || !idle) return Ended::target_away;
         return std::nullopt;
     }
@@ -237,34 +323,34 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         return waiting->matching == 0;
     }
 
-    void wait(bool read_some, const std::stop_token& stop) {
+    void wait(const std::stop_token& stop) {
         std::unique_lock lock{mutex};
-        if (!returned.empty() || stop.stop_requested()) return;
-        const bool full = machine.room() < room_to_read;
-        if (read_some && !full) return;
         const SteadyTime now = clock.steady_now();
-        SteadyTime until = now + (full ? idle_read : look_again);
-        if (machine.idle()) until = std::max(now, std::min(until, source_again));
+        SteadyTime until = now + (machine.idle() ? look_again : idle_read);
         if (tick_at) until = std::min(until, *tick_at);
-        changed.wait_until(lock, until, [&] { return !returned.empty() || stop.stop_requested(); });
+        changed.wait_until(lock, until, [&] {
+            return !returned.empty() || delivered || settled || looked || fatal || stop.stop_requested();
+        });
+        settled = false;
     }
 
     /// Waits for what is under way, and trims what it brought.
     Result<void> finish(bool good) {
+        Result<void> stepped;
         for (;;) {
-            bool done = false;
             if (good) {
-                if (auto stepped = step(); !stepped) return stepped.error();
+                stepped = step();
+                good = static_cast<bool>(stepped);
             }
             std::unique_lock lock{mutex};
             if (!good) {
-                for (auto& batch : std::exchange(returned, {})) machine.published(std::move(batch), clock.steady_now());
+                take_back(clock.steady_now());
+                to_settle.clear();
             }
-            const bool dealt_with = !good || machine.idle() || source_error;
-            done = machine.under_way() == 0 && returned.empty() && dealt_with;
-            if (done) {
+            const bool at_rest = machine.under_way() == 0 && returned.empty() && to_settle.empty() && !settling;
+            if (at_rest && (!good || machine.idle() || source_error)) {
                 machine.stop();  // counts what came back unconfirmed
-                return {};
+                return stepped;
             }
             changed.wait_for(lock, look_again, [&] { return !returned.empty(); });
         }
@@ -281,23 +367,37 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     Clock& clock;
     Log& log;
     const std::function<Result<void>(std::span<const ReplayRecord>)> keep;
+    const std::size_t page_most;
     const std::size_t room_to_read;  ///< less is not worth a round trip
     const ReplayFilter filter;
     std::unique_ptr<BufferReader> reader;
 
+    bool parked_is_barred = false;  // the reading thread's
+
     // The thread of `run` only.
     std::optional<SteadyTime> tick_at;
-    bool parked_is_barred = false;
-    std::optional<Error> source_error;
-    SteadyTime source_again{};
     SteadyTime walk_again{};
     std::uint64_t progress = 0;
     SteadyTime progress_at{};
 
     mutable std::mutex mutex;
-    std::condition_variable changed;                     // something came back, or stop
-    ReplayMachine machine;                               // guarded by mutex
-    std::vector<std::unique_ptr<ReplayBatch>> returned;  // guarded by mutex
+    std::condition_variable changed;
+    // All below is guarded by mutex.
+    ReplayMachine machine;
+    std::vector<std::unique_ptr<ReplayBatch>> returned;
+    std::vector<std::unique_ptr<ReplayBatch>> spent;  // settled, to be freed
+    std::deque<ReplayActions> to_settle;
+    bool settling = false;      // one of them is under way
+    bool settled = false;       // one has ended since the machine's last step
+    bool delivered = false;     // entries came since then
+    bool read_nothing = false;  // the last read
+    bool looked = false;        // a read has brought nothing, which has not been judged yet
+    bool was_idle = false;
+    bool reading_ends = false;
+    bool settling_ends = false;
+    std::optional<Error> fatal;
+    std::optional<Error> source_error;
+    SteadyTime source_again{};
 };
 
 Replayer::Replayer(Buffer& source, Publisher& target, ReplayOptions options, std::string name,
@@ -312,36 +412,5 @@ Replayer::~Replayer() = default;
 Result<ReplayReport> Replayer::run(std::stop_token stop, ReplayEnd end) { return impl_->run(stop, end); }
 
 ReplayFigures Replayer::figures() const { return impl_->figures(); }
-
-Result<ReplayPreview> preview(Buffer& source, const ReplayFilter& filter) {
-    ReplayPreview found;
-    std::set<ConsumerKey> parked;
-    std::set<ConsumerKey> left;
-    const auto key_of = [](const Entry& entry) { return ConsumerKey{entry.message.topic, entry.message.ordering_key}; };
-    auto seen = source.browse(Buffer::Shelf::parked, [&](const Entry& entry) {
-        ++found.parked;
-        if (!entry.message.ordering_key.empty()) parked.insert(key_of(entry));
-        return true;
-    });
-    if (!seen) return seen.error();
-    seen = source.browse(Buffer::Shelf::waiting, [&](const Entry& entry) {
-        const bool has_key = !entry.message.ordering_key.empty();
-        if (!filter.matches(entry)) {
-            ++found.filtered;
-            if (has_key) left.insert(key_of(entry));
-        } else if (has_key && left.contains(key_of(entry))) {
-            ++found.behind;
-        } else if (has_key && parked.contains(key_of(entry))) {
-            ++found.parked;
-        } else {
-            ++found.matching;
-            found.matching_bytes += entry.message.body.size();
-            ++found.topics[entry.message.topic];
-        }
-        return true;
-    });
-    if (!seen) return seen.error();
-    return found;
-}
 
 }  // namespace hufu::degradation

@@ -202,6 +202,40 @@ TEST_F(ReplayMachineTest, KeepsTheRateAndWarmsUp) {
     EXPECT_NEAR(static_cast<double>(second), 1'000, 30);
 }
 
+TEST_F(ReplayMachineTest, ARateIsKeptInSmallBatchesAlsoWhenItIsLate) {
+    begin({.per_second = 100'000});
+    std::vector<Entry> entries;
+    for (int i = 0; i < 20'000; ++i) entries.push_back(entry_of(i));
+    machine->deliver(std::move(entries));
+    std::size_t sent = 0;
+    for (int us = 0; us < 100'000; us += 500, now += std::chrono::microseconds{us == 50'000 ? 10'500 : 500}) {
+        const auto batch = step();
+        EXPECT_LE(batch.size(), 200U) << "two milliseconds' worth";
+        EXPECT_LE(actions.publish.size(), 1U);
+        sent += batch.size();
+        while (!out.empty()) answer();
+    }
+    EXPECT_NEAR(static_cast<double>(sent), 11'000, 300) << "what ten milliseconds missed is made up for";
+}
+
+TEST_F(ReplayMachineTest, OneTrimIsUnderWayAtATime) {
+    begin({.batch_messages = 1, .batches_max = 1});
+    machine->deliver({entry_of(1), entry_of(2), entry_of(3)});
+    step();
+    answer();
+    now += milliseconds{60};
+    EXPECT_THAT(step(), ElementsAre("2"));
+    EXPECT_THAT(trims(), ElementsAre("1"));
+    answer();
+    EXPECT_THAT(step(), ElementsAre("3"));
+    answer();
+    step();
+    EXPECT_THAT(trims(), ElementsAre()) << "nobody has said yet what became of 1";
+    machine->trimmed(1, 1);
+    step();
+    EXPECT_THAT(trims(), ElementsAre("2", "3"));
+}
+
 TEST_F(ReplayMachineTest, GivesBackWhatItHoldsWhenItStops) {
     begin({.batch_messages = 1, .batches_max = 1});
     machine->deliver({entry_of(1), entry_of(2), entry_of(3)});

@@ -26,16 +26,20 @@ std::vector<std::string_view> views(const std::vector<std::string>& words) { ret
 
 }  // namespace
 
-StreamReader::Taken* StreamReader::Shard::find(Position at) {
-    const auto found =
-        std::lower_bound(taken.begin(), taken.end(), at, [](const Taken& one, Position wanted) { return one.at < wanted; });
-    return found == taken.end() || found->at != at || found->gone ? nullptr : &*found;
+template <class Each>
+void StreamReader::Shard::for_each(std::span<const Position> positions, const Each& each) {
+    if (positions.empty()) return;
+    auto one = std::lower_bound(taken.begin(), taken.end(), positions.front(),
+                                [](const Taken& left, Position right) { return left.at < right; });
+    for (const Position at : positions) {
+        while (one != taken.end() && one->at < at) ++one;
+        if (one == taken.end()) return;
+        if (one->at == at && !one->gone) each(*one);
+    }
 }
 
 void StreamReader::Shard::forget(std::span<const Position> positions) {
-    for (const Position at : positions) {
-        if (Taken* const one = find(at)) one->gone = true;
-    }
+    for_each(positions, [](Taken& one) { one.gone = true; });
     while (!taken.empty() && taken.front().gone) taken.pop_front();
 }
 
@@ -221,11 +225,10 @@ std::vector<std::vector<Position>> StreamReader::by_shard(std::span<const EntryI
     std::vector<std::vector<Position>> sorted(shards_.size());
     for (const EntryId& id : entries) {
         if (id.shard >= shards_.size()) continue;
-        const Position at = Position::of(id.position);
-        if (shards_[id.shard].find(at) != nullptr) sorted[id.shard].push_back(at);
+        if (!shards_[id.shard].taken.empty()) sorted[id.shard].push_back(Position::of(id.position));
     }
     for (auto& positions : sorted) {
-        std::sort(positions.begin(), positions.end());
+        if (!std::is_sorted(positions.begin(), positions.end())) std::sort(positions.begin(), positions.end());
         positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
     }
     return sorted;
@@ -236,8 +239,9 @@ Result<std::size_t> StreamReader::trim(std::span<const EntryId> entries) {
     std::size_t gone = 0;
     const auto sorted = by_shard(entries);
     for (std::size_t at = 0;; at += positions_per_trim) {
+        if (std::all_of(sorted.begin(), sorted.end(), [at](const auto& part) { return part.size() <= at; })) return gone;
         const auto to_go = parcels(sorted, at);
-        if (to_go.empty()) return gone;
+        if (to_go.empty()) continue;
         const auto trimmed = send(to_go);
         if (!trimmed) return trimmed.error();
         gone += *trimmed;
@@ -255,13 +259,11 @@ std::vector<StreamReader::Parcel> StreamReader::parcels(const std::vector<std::v
         Parcel parcel{.number = number, .token = shard.token, .cursor = shard.cursor};
         std::size_t bytes = 0;
         std::unordered_map<std::string_view, std::size_t> fields;
-        for (const Position position : rest.first(std::min(positions_per_trim, rest.size()))) {
-            const Taken* const taken = shard.find(position);
-            if (taken == nullptr) continue;
-            parcel.positions.push_back(position);
-            bytes += taken->bytes;
-            if (!taken->field.empty()) ++fields[taken->field];
-        }
+        shard.for_each(rest.first(std::min(positions_per_trim, rest.size())), [&](const Taken& taken) {
+            parcel.positions.push_back(taken.at);
+            bytes += taken.bytes;
+            if (!taken.field.empty()) ++fields[taken.field];
+        });
         if (parcel.positions.empty()) continue;
         // Where the server does not say who it is, its numbers may have begun anew below ours.
         const std::size_t leading = shard.token.back() == ':' ? 0 : shard.leading(parcel.positions);
@@ -315,16 +317,17 @@ Result<void> StreamReader::park(std::span<const EntryId> entries, std::string_vi
     for (std::uint32_t number = 0; number < sorted.size(); ++number) {
         if (sorted[number].empty()) continue;
         std::string token;
+        std::vector<Position> ours;
         {
             const std::lock_guard lock{mutex_};
             Shard& shard = shards_[number];
             token = shard.token;
-            for (const Position at : sorted[number]) {
-                const Taken* const taken = shard.find(at);
-                if (taken != nullptr && !taken->field.empty()) shard.barred.insert(taken->field);
-            }
+            shard.for_each(sorted[number], [&](const Taken& taken) {
+                ours.push_back(taken.at);
+                if (!taken.field.empty()) shard.barred.insert(taken.field);
+            });
         }
-        if (auto parked = park_shard(number, token, sorted[number], reason); !parked) return parked;
+        if (auto parked = park_shard(number, token, ours, reason); !parked) return parked;
     }
     return {};
 }

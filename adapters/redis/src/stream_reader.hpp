@@ -43,7 +43,9 @@ private:
         std::deque<Taken> taken = {};  // all of the stream from its beginning to the cursor, ascending, but for what is gone
 
         void lose() { *this = Shard{.former = token.empty() ? std::move(former) : std::move(token)}; }
-        [[nodiscard]] Taken* find(Position at);
+        /// Calls `each` with those of `positions` (ascending) that were taken and are not gone.
+        template <class Each>
+        void for_each(std::span<const Position> positions, const Each& each);
         void forget(std::span<const Position> positions);
         /// How many of `asked` (ascending, all taken) have nothing but gone ones and each other in front of them.
         [[nodiscard]] std::size_t leading(std::span<const Position> asked) const;
@@ -72,7 +74,7 @@ private:
     [[nodiscard]] std::vector<Asked> owned();
     [[nodiscard]] std::vector<Result<Reply>> fetch(std::span<const Asked> asked, std::size_t count);
     Result<void> take(const Asked& asked, Reply page, std::vector<degradation::Entry>& out);
-    /// By shard, ascending, of those that are ours.
+    /// By shard, ascending.
     [[nodiscard]] std::vector<std::vector<Position>> by_shard(std::span<const degradation::EntryId> entries);
     [[nodiscard]] std::vector<Parcel> parcels(const std::vector<std::vector<Position>>& sorted, std::size_t at);
     [[nodiscard]] Result<std::size_t> send(std::span<const Parcel> parcels);

@@ -35,11 +35,11 @@ struct ReplayFilter {
 
 struct ReplayOptions {
     ReplayFilter filter = {};
-    double per_second = 0;  ///< messages; 0: as fast as the broker takes them
+    double per_second = 0;  ///< messages, in even batches of a millisecond's worth; 0: as fast as the broker takes them
     std::chrono::milliseconds warm_up{
         0};  ///< the rate rises from a tenth of `per_second` over this time, also after an outage
     std::size_t batch_messages = 1'000;  ///< most messages in one batch
-    std::size_t batches_max = 6;         ///< batches under way at the same time
+    std::size_t batches_max = 6;         ///< batches under way at the same time; small ones, with a rate: up to 32
     std::size_t held_max = 20'000;       ///< entries in memory
     /// Waits of a key whose message was not confirmed, and of everything while nothing at all is. Never exhausted.
     RetrySchedule retry = RetrySchedule::capped(std::chrono::milliseconds{100}, std::chrono::seconds{5}).jitter(0.2);
@@ -115,7 +115,8 @@ public:
     /// The key has entries that were set aside earlier: what follows is set aside behind them.
     void bar(const Message& parked);
     void deliver(std::vector<Entry> entries);
-    void published(std::unique_ptr<ReplayBatch> batch, SteadyTime now);
+    /// Gives the batch back, settled: whoever allocated its messages may free them.
+    std::unique_ptr<ReplayBatch> published(std::unique_ptr<ReplayBatch> batch, SteadyTime now);
     void trimmed(std::size_t asked, std::size_t removed);
     void not_trimmed(std::vector<EntryId> entries, SteadyTime now);
     /// In the order in which they were handed out: the first one that failed and all behind it, which may be of its key.

@@ -49,7 +49,7 @@ struct ReplayReport {
 };
 [[nodiscard]] std::string_view to_string(ReplayReport::Ended ended) noexcept;
 
-/// `ReplayMachine` with the caller's thread.
+/// `ReplayMachine` with the caller's thread, one that reads ahead and one that trims: the three overlap.
 ///
 /// Threads: `run` is called once; `figures` from any thread. Buffer and publisher are borrowed until `run` has returned.
 /// Delivery: at least once with the original ids, in order per (topic, ordering key). Killed at any point, another run goes

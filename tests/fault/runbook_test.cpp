@@ -34,11 +34,14 @@ public:
     Shop() : outbox_{postgres_.create_database()} {
         connect::migrate_outbox(outbox_).value();
         start_broker();
-        start_relay();
         const std::string database = outbox_.substr(outbox_.rfind('/') + 1);
         // A header that no broker takes: the relay parks the key.
         postgres_.query("select hufu.publish('orders', 'x'::bytea, 'k-poison', headers => '{\"TAGS\": \"x\"}')", database);
         postgres_.query("select hufu.publish('orders', 'y'::bytea, 'k-well')", database);
+        postgres_.stop();
+        postgres_.save_copy();  // the backup, which knows of nothing that is sent or parked
+        postgres_.start();
+        start_relay();
         publish_letters(20);
         leave_half_behind();
         spill_into(redis_.url());
@@ -57,19 +60,27 @@ public:
         if (state == state_) return;
         if (state_ == "broker-down") start_broker();
         if (state_ == "redis-down") redis_.start();
+        if (state_.starts_with("redis-")) make_redis_well();
         if (state_ == "database-down") postgres_.start();
         if (state_ == "relay-stopped") start_relay();
         if (state == "broker-down") {
             broker_.kill();
         } else if (state == "redis-down") {
             redis_.kill();
+        } else if (state == "redis-full" || state == "redis-evicting" || state == "redis-replica") {
+            spill_into(redis_.url());
+            if (state == "redis-full") redis_.config_set("maxmemory", "1");
+            if (state == "redis-evicting") redis_.config_set("maxmemory-policy", "allkeys-lru");
+            if (state == "redis-replica") redis_.command({"REPLICAOF", "127.0.0.1", "1"});
+        } else if (state == "restored") {
+            restore();
         } else if (state == "database-down") {
             postgres_.stop(test_support::StopMode::immediate);
         } else if (state == "relay-stopped") {
             EXPECT_EQ(relay_.terminate(), 0);
         } else {
             ASSERT_EQ(state, "well") << "a state that this test does not know";
-            wait_until([this] { return status().find("\"owner\":{") != std::string::npos; }, "the relay to own the lane");
+            wait_for_owner();
         }
         state_ = state;
     }
@@ -109,6 +120,24 @@ private:
         relay_ = test_support::Child{
             {.arguments = {HUFU_PROGRAM, "relay", "--outbox", outbox_, "--to", broker_url_, "--retry-cap", "500ms"},
              .output = file("relay.log")}};
+    }
+    void wait_for_owner() {
+        wait_until([this] { return status().find("\"owner\":{") != std::string::npos; }, "the relay to own the lane");
+    }
+    void make_redis_well() const {
+        redis_.command({"REPLICAOF", "NO", "ONE"});
+        redis_.config_set("maxmemory", "0");
+        redis_.config_set("maxmemory-policy", "noeviction");
+    }
+    /// The database is that of the backup, and Redis remembers nothing.
+    void restore() {
+        EXPECT_EQ(relay_.terminate(), 0);
+        postgres_.stop(test_support::StopMode::immediate);
+        postgres_.restore_copy();
+        postgres_.start();
+        redis_.flush();
+        start_relay();
+        wait_for_owner();
     }
     std::string status() {
         const std::string said = file("status");

@@ -16,7 +16,7 @@ using degradation::LossStatement;
 namespace {
 
 // Places in what the account script answers.
-enum Account : std::size_t { entries, bytes, parked_entries, age, spilled, missing, fields };
+enum Account : std::size_t { entries, bytes, parked_entries, age, spilled, missing, bookkeeping, fields };
 
 Error nonsense(const std::string& who) {
     return Error{ErrorCode::protocol, Disposition::retry, who + " answers the buffer's script with something else"};
@@ -72,6 +72,12 @@ Result<LossStatement> StreamBuffer::inspect() {
                           impl_->describe_shard(shard) + " has " + std::to_string(gone) +
                               " entries fewer than it counted (evicted, or deleted by somebody)");
         }
+        if (const auto& names = account->items[bookkeeping].text; !names.empty()) {
+            impl_->report(0,
+                          impl_->describe_shard(shard) + " had no " + names +
+                              " (evicted, or deleted by somebody): made anew; messages may have overtaken others of their "
+                              "key meanwhile");
+        }
         impl_->remember(shard, static_cast<std::uint64_t>(account->items[spilled].integer), 0);
     }
     return loss_of(*settings, impl_->options.wait_replicas, impl_->options.declared);
@@ -95,14 +101,19 @@ Result<BufferSize> StreamBuffer::size() {
 
 Result<std::vector<bool>> StreamBuffer::holds(std::span<const ConsumerKey> keys) {
     std::vector<Command> asked;
-    for (const ConsumerKey& key : keys) {
-        const std::string field = key_field(key.topic, key.ordering_key);
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (keys[i].ordering_key.empty()) continue;
+        const std::string field = key_field(keys[i].topic, keys[i].ordering_key);
         asked.emplace_back("HEXISTS", impl_->bases[impl_->shard_of(field)] + ":keys", field);
+        places.push_back(i);
     }
-    std::vector<bool> held;
-    for (const auto& answer : impl_->client.run(asked)) {
-        if (!answer) return answer.error();
-        held.push_back(answer->integer == 1);
+    std::vector<bool> held(keys.size(), false);
+    if (asked.empty()) return held;
+    const auto answers = impl_->client.run(asked);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+        if (!answers[i]) return answers[i].error();
+        held[places[i]] = answers[i]->integer == 1;
     }
     return held;
 }

@@ -101,7 +101,9 @@ Result<void> StreamReader::acquire() {
         Shard& shard = shards_[wanted[i]];
         shard.token = facts[0].text;
         shard.read_before = shard.noted = Position::of(facts[1].text);
-        for (std::size_t at = 2; at < facts.size(); ++at) shard.barred.insert(facts[at].text);
+        for (std::size_t at = 2; at < facts.size(); ++at) {
+            if (const auto& field = facts[at].text; !field.empty()) shard.barred.insert(field);
+        }
     }
     return {};
 }
@@ -258,19 +260,27 @@ std::vector<StreamReader::Parcel> StreamReader::parcels(const std::vector<std::v
         const auto rest = std::span{sorted[number]}.subspan(at);
         Parcel parcel{.number = number, .token = shard.token, .cursor = shard.cursor};
         std::size_t bytes = 0;
+        bool in_doubt = false;
         std::unordered_map<std::string_view, std::size_t> fields;
         shard.for_each(rest.first(std::min(positions_per_trim, rest.size())), [&](const Taken& taken) {
             parcel.positions.push_back(taken.at);
             bytes += taken.bytes;
-            if (!taken.field.empty()) ++fields[taken.field];
+            in_doubt = in_doubt || taken.in_doubt;
+            ++fields[taken.field];
         });
         if (parcel.positions.empty()) continue;
         // Where the server does not say who it is, its numbers may have begun anew below ours.
-        const std::size_t leading = shard.token.back() == ':' ? 0 : shard.leading(parcel.positions);
+        const bool one_by_one = in_doubt || shard.token.back() == ':';
+        const std::size_t leading = one_by_one ? 0 : shard.leading(parcel.positions);
         const std::string stays = leading > 0 ? parcel.positions[leading - 1].next().text() : std::string{};
         const std::size_t single = parcel.positions.size() - leading;
-        parcel.words = {shard.token,           lease_, shard.to_note(),       std::to_string(parcel.positions.size()),
-                        std::to_string(bytes), stays,  std::to_string(single)};
+        parcel.words = {shard.token,
+                        lease_,
+                        shard.to_note(),
+                        std::to_string(parcel.positions.size()),
+                        in_doubt ? std::string{} : std::to_string(bytes),
+                        stays,
+                        std::to_string(single)};
         for (std::size_t i = leading; i < parcel.positions.size(); ++i) parcel.words.push_back(parcel.positions[i].text());
         for (const auto& [field, count] : fields) {
             parcel.words.emplace_back(field);
@@ -297,6 +307,8 @@ Result<std::size_t> StreamReader::send(std::span<const Parcel> parcels) {
         Shard& shard = shards_[parcel.number];
         if (!replies[i]) {
             failed = replies[i].error();
+            if (shard.token != parcel.token) continue;
+            shard.for_each(parcel.positions, [](Taken& taken) { taken.in_doubt = true; });
             continue;
         }
         if (replies[i]->integer > 0) gone += static_cast<std::size_t>(replies[i]->integer);

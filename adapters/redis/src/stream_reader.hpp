@@ -30,7 +30,8 @@ private:
         Position at;
         std::string field;
         std::size_t bytes = 0;
-        bool gone = false;  // from the server
+        bool gone = false;      // from the server
+        bool in_doubt = false;  // a trim of it was not answered
     };
     struct Shard {
         std::string token = {};     // empty: not ours
@@ -69,7 +70,6 @@ private:
     };
 
     Result<void> acquire();
-    void start_anew();
     Result<std::vector<degradation::Entry>> read_once(std::size_t max);
     [[nodiscard]] std::vector<Asked> owned();
     [[nodiscard]] std::vector<Result<Reply>> fetch(std::span<const Asked> asked, std::size_t count);

@@ -23,10 +23,19 @@ local function parts(entry)
 end
 )";
 
+// The epoch stands while a key is barred.
+constexpr auto lower_epoch = R"(
+local function lower_epoch()
+  local barred_keys = redis.call('HLEN', keys) - redis.call('HEXISTS', keys, '')
+  if barred_keys == 0 then redis.call('DEL', b..':epoch') end
+  return barred_keys
+end
+)";
+
 // Where something is missing: the keys and bytes of what is there, counted anew.
 constexpr auto recount = R"(
 local function recount()
-  redis.call('DEL', keys)
+  redis.call('DEL', keys, barred)
   local bytes = 0
   for _, stream in ipairs({entries, parked}) do
     local from = '-'
@@ -34,36 +43,42 @@ local function recount()
       local page = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
       for _, entry in ipairs(page) do
         local field, packed = parts(entry)
-        if field ~= '' then redis.call('HINCRBY', keys, field, 1) end
-        if stream == entries then bytes = bytes + #packed end
+        redis.call('HINCRBY', keys, field, 1)
+        if stream == entries then bytes = bytes + #packed else redis.call('HINCRBY', barred, field, 1) end
       end
       if #page < 1000 then break end
       from = '('..page[#page][1]
     end
   end
   redis.call('SET', b..':bytes', bytes)
-  if redis.call('EXISTS', keys) == 0 then redis.call('DEL', b..':epoch') end
+  if lower_epoch() > 0 then redis.call('SET', b..':epoch', (redis.call('GET', b..':spilled') or 0) + 1, 'NX') end
 end
 )";
 
-// A key of another type must be met before anything is written.
+// A key of another type must be met before anything is written. Keys that are gone (evicted, deleted) are counted anew first:
+// once some are there again, nobody would see that others are missing.
 constexpr auto spill_body = R"(
-redis.call('XLEN', entries)
+local waiting = redis.call('XLEN', entries)
 local barrier = redis.call('HLEN', keys)
+if barrier == 0 and waiting + redis.call('XLEN', parked) > 0 then
+  recount()
+  barrier = redis.call('HLEN', keys)
+end
 local limit, all = tonumber(ARGV[1]), 0
 for i = 3, #ARGV, 2 do all = all + #ARGV[i] end
 local held = tonumber(redis.call('GET', b..':bytes') or 0)
 if limit > 0 and held + all > limit then return {'full', held} end
-local counts, flags, bytes, added = {}, {}, 0, 0
+local counts, flags, bytes, added, keyed = {}, {}, 0, 0, false
 for i = 2, #ARGV, 2 do
   local field = string.sub(ARGV[i], 2)
   local take = true
-  if string.sub(ARGV[i], 1, 1) == '1' and not counts[field] then
+  if string.sub(ARGV[i], 1, 1) == '1' and (field == '' or not counts[field]) then
     take = barrier > 0 and field ~= '' and redis.call('HEXISTS', keys, field) == 1
   end
   if take then
     redis.call('XADD', entries, '*', 'k', field, 'm', ARGV[i + 1])
-    if field ~= '' then counts[field] = (counts[field] or 0) + 1 end
+    counts[field] = (counts[field] or 0) + 1
+    keyed = keyed or field ~= ''
     bytes, added = bytes + #ARGV[i + 1], added + 1
     flags[#flags + 1] = '1'
   else
@@ -74,7 +89,7 @@ local total = tonumber(redis.call('GET', b..':spilled') or 0)
 if added > 0 then
   total = redis.call('INCRBY', b..':spilled', added)
   redis.call('INCRBY', b..':bytes', bytes)
-  if next(counts) then redis.call('SET', b..':epoch', total) end
+  if keyed then redis.call('SET', b..':epoch', total) end
   for field, count in pairs(counts) do redis.call('HINCRBY', keys, field, count) end
 end
 return {table.concat(flags), total}
@@ -129,7 +144,19 @@ return 1
 constexpr auto trim_body = R"(
 if not still_owned(ARGV[1], ARGV[2]) then return -1 end
 local n, single = tonumber(ARGV[4]), tonumber(ARGV[7])
-local gone = 0
+local gone, bytes, counts = 0, ARGV[5], {}
+if bytes == '' then
+  bytes, n = 0, 0
+  for i = 8, 7 + single do
+    local entry = redis.call('XRANGE', entries, ARGV[i], ARGV[i])[1]
+    if entry then
+      local field, packed = parts(entry)
+      n, bytes, counts[field] = n + 1, bytes + #packed, (counts[field] or 0) + 1
+    end
+  end
+else
+  for i = 8 + single, #ARGV, 2 do counts[ARGV[i]] = ARGV[i + 1] end
+end
 if ARGV[6] ~= '' then gone = redis.call('XTRIM', entries, 'MINID', ARGV[6]) end
 for from = 8, 7 + single, 1000 do
   gone = gone + redis.call('XDEL', entries, unpack(ARGV, from, math.min(from + 999, 7 + single)))
@@ -141,11 +168,11 @@ if gone ~= n then
   recount()
   return gone
 end
-redis.call('DECRBY', b..':bytes', ARGV[5])
-for i = 8 + single, #ARGV, 2 do
-  if redis.call('HINCRBY', keys, ARGV[i], -ARGV[i + 1]) <= 0 then redis.call('HDEL', keys, ARGV[i]) end
+redis.call('DECRBY', b..':bytes', bytes)
+for field, count in pairs(counts) do
+  if redis.call('HINCRBY', keys, field, -count) <= 0 then redis.call('HDEL', keys, field) end
 end
-if redis.call('EXISTS', keys) == 0 then redis.call('DEL', b..':epoch') end
+lower_epoch()
 return gone
 )";
 
@@ -159,7 +186,7 @@ for i = 3, #ARGV do
     redis.call('XADD', parked, '*', 'k', field, 'm', packed, 'r', ARGV[2])
     redis.call('XDEL', entries, ARGV[i])
     redis.call('DECRBY', b..':bytes', #packed)
-    if field ~= '' then redis.call('HINCRBY', barred, field, 1) end
+    redis.call('HINCRBY', barred, field, 1)
     count = count + 1
   end
 end
@@ -186,7 +213,7 @@ end
 local left = {}
 for _, entry in ipairs(redis.call('XRANGE', parked, '-', '+')) do
   local field = parts(entry)
-  if field ~= '' then left[field] = (left[field] or 0) + 1 end
+  left[field] = (left[field] or 0) + 1
 end
 redis.call('DEL', barred)
 for field, count in pairs(left) do redis.call('HSET', barred, field, count) end
@@ -200,24 +227,39 @@ local waiting, aside = redis.call('XLEN', entries), redis.call('XLEN', parked)
 local spilled = tonumber(redis.call('GET', b..':spilled') or 0)
 local trimmed = tonumber(redis.call('GET', b..':trimmed') or 0)
 local missing = spilled - trimmed - waiting - aside
-if missing ~= 0 and ARGV[1] == 'mend' then
+local gone = {}
+if waiting + aside > 0 then
+  local held = redis.call('HLEN', keys)
+  if held == 0 then
+    gone[#gone + 1] = ':keys'
+  elseif held > redis.call('HEXISTS', keys, '') and redis.call('EXISTS', b..':epoch') == 0 then
+    gone[#gone + 1] = ':epoch'
+  end
+end
+if aside > 0 and redis.call('EXISTS', barred) == 0 then gone[#gone + 1] = ':barred' end
+if waiting + aside + trimmed > 0 and redis.call('EXISTS', b..':spilled') == 0 then gone[#gone + 1] = ':spilled' end
+local miscounted = waiting > 0 and tonumber(redis.call('GET', b..':bytes') or 0) <= 0
+if ARGV[1] == 'mend' and (missing ~= 0 or #gone > 0 or miscounted) then
   recount()
   redis.call('INCRBY', b..':trimmed', missing)
+  redis.call('INCRBY', b..':spilled', 0)
 end
 local age, first = -1, redis.call('XRANGE', entries, '-', '+', 'COUNT', 1)[1]
 if first then
   local time = redis.call('TIME')
   age = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(first[1], '^%d+')))
 end
-return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spilled, missing}
+return {waiting, tonumber(redis.call('GET', b..':bytes') or 0), aside, age, spilled, missing, table.concat(gone, ', ')}
 )";
 
 }  // namespace
 
-std::string StreamScripts::spill() { return std::string{names} + spill_body; }
+std::string StreamScripts::spill() { return std::string{names} + parts + lower_epoch + recount + spill_body; }
 std::string StreamScripts::acquire() { return std::string{names} + also_when_full + run_id + acquire_body; }
 std::string StreamScripts::hold() { return std::string{names} + run_id + still_owned + hold_body; }
-std::string StreamScripts::trim() { return std::string{names} + run_id + still_owned + parts + recount + trim_body; }
+std::string StreamScripts::trim() {
+    return std::string{names} + run_id + still_owned + parts + lower_epoch + recount + trim_body;
+}
 std::string StreamScripts::park() { return std::string{names} + also_when_full + parts + park_body; }
 std::string StreamScripts::unpark() { return std::string{names} + also_when_full + parts + unpark_body; }
 std::string StreamScripts::release() {
@@ -226,6 +268,6 @@ std::string StreamScripts::release() {
            "if ARGV[2] ~= '' then redis.pcall('XGROUP', 'SETID', entries, 'replay', ARGV[2]) end "
            "redis.call('DEL', b..':owner') end return 1";
 }
-std::string StreamScripts::account() { return std::string{names} + parts + recount + account_body; }
+std::string StreamScripts::account() { return std::string{names} + parts + lower_epoch + recount + account_body; }
 
 }  // namespace hufu::redis

@@ -16,9 +16,9 @@
 
 namespace hufu::redis {
 
-/// Entries that this process knows were accepted and that the server no longer has.
+/// What the server no longer has: entries that this process knows were accepted, or what keeps their order.
 struct BufferLoss {
-    std::uint64_t entries_max = 0;  ///< at most so many
+    std::uint64_t entries_max = 0;  ///< at most so many; 0: no entry, but a barrier, so that a key may have been overtaken
     std::string why = {};           ///< "the server remembers 10 spills fewer of shard 3 than it confirmed"
 };
 

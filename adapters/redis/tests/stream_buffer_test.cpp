@@ -293,6 +293,28 @@ TEST(StreamBuffer, ReportsWhatAStaleReplicaDoesNotHave) {
     EXPECT_EQ(losses.entries, 2U) << "the two that only the old primary had";
 }
 
+TEST(StreamBuffer, SaysThatANodeOfAClusterIsNothingForIt) {
+    const RedisServer one{{.settings = {"cluster-enabled yes"}}};
+    const RedisServer two{{.settings = {"cluster-enabled yes"}}};
+    one.command({"CLUSTER", "ADDSLOTSRANGE", "0", "0"});
+    two.command({"CLUSTER", "ADDSLOTSRANGE", "1", "16383"});
+    one.command({"CLUSTER", "MEET", "127.0.0.1", std::to_string(two.port())});
+    Client client{one.url()};
+    for (const std::uint32_t shards : {1U, 4U}) {
+        StreamBuffer buffer{client, {.shards = shards}};
+        auto spilled = spill_one(buffer, message_of("a", "1"));
+        while (spilled.error.code() == ErrorCode::unavailable) spilled = spill_one(buffer, message_of("a", "1"));
+        EXPECT_EQ(spilled.status, Status::refused);
+        const auto reader = buffer.reader("r");
+        for (const Error& error : {spilled.error, reader->read(10, quick).error(), epoch_of(buffer).error(),
+                                   buffer.inspect().error(), buffer.size().error()}) {
+            EXPECT_EQ(error.code(), ErrorCode::unsupported) << error.text();
+            EXPECT_EQ(error.disposition(), Disposition::fatal);
+            EXPECT_THAT(error.text(), HasSubstr("cluster mode is not offered"));
+        }
+    }
+}
+
 TEST(StreamBuffer, RefusesNamesAndShardsThatCannotBe) {
     const RedisServer server;
     Client client{server.url()};

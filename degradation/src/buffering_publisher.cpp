@@ -251,6 +251,7 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
             const auto held = held_by_earlier(number, *read);
             auto parked = some_parked ? parked_keys(number) : std::optional{std::set<ConsumerKey>{}};
             if (!held || !parked) {
+                batch = 1;  // what waits for nobody goes, as far as it stands in front
                 (void)reader->release();
                 pause();
                 continue;
@@ -309,8 +310,13 @@ struct BufferingPublisher::Impl : std::enable_shared_from_this<BufferingPublishe
     std::optional<std::vector<bool>> held_by_earlier(std::size_t number, const std::vector<Entry>& entries) {
         std::vector<bool> held(entries.size(), false);
         std::vector<ConsumerKey> keys;
+        bool keyed = false;
         for (const Entry& entry : entries) {
             keys.push_back({entry.message.topic, entry.message.ordering_key});
+            keyed = keyed || !entry.message.ordering_key.empty();
+        }
+        if (!keyed) {
+            return held;
         }
         for (std::size_t earlier = 0; earlier < number; ++earlier) {
             const auto answer = ladder.rungs[earlier].buffer->holds(keys);

@@ -55,11 +55,11 @@ private:
     Broker& broker_;
 };
 
-PublishOutcome publish(Publisher& publisher, const std::string& body) {
+PublishOutcome publish(Publisher& publisher, const std::string& body, const std::string& key = "k") {
     static std::uint8_t last = 0;
     const std::vector<Message> batch{{.id = MessageId{{1, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, ++last}},
                                       .topic = "orders",
-                                      .ordering_key = "k",
+                                      .ordering_key = key,
                                       .body = body}};
     std::vector<PublishOutcome> outcomes(1);
     std::promise<void> done;
@@ -103,6 +103,32 @@ TEST(BufferingPublisher, ARungThatMayLoseMoreThanATopicToleratesIsPassedOver) {
     ladder.rungs.push_back({std::make_unique<testing::MemoryBuffer>(system_clock()), {.name = "journal"}});
     BufferingPublisher publisher{std::move(ladder)};
     EXPECT_EQ(publish(publisher, "1").broker_id, "buffer:journal");
+}
+
+TEST(BufferingPublisher, BehindABufferThatIsAwayOnlyWhatHasNoKeyIsReplayed) {
+    Broker broker;
+    broker.away = true;
+    auto shared = std::make_unique<testing::MemoryBuffer>(system_clock());
+    testing::MemoryBuffer& redis = *shared;
+    redis.go_away();
+    Ladder ladder;
+    ladder.brokers.push_back(std::make_unique<Shared>(broker));
+    ladder.rungs.push_back({std::move(shared), {.name = "redis"}});
+    ladder.rungs.push_back({std::make_unique<testing::MemoryBuffer>(system_clock()), {.name = "journal"}});
+    BufferingPublisher publisher{std::move(ladder)};
+    for (const auto* body : {"1", "2", "3"}) EXPECT_EQ(publish(publisher, body, "").broker_id, "buffer:journal");
+    EXPECT_EQ(publish(publisher, "4", "k").broker_id, "buffer:journal");
+    EXPECT_EQ(publish(publisher, "5", "").broker_id, "buffer:journal");
+    broker.away = false;
+    const auto arrive = [&](std::size_t number) {
+        for (int i = 0; i < 2'000 && broker.bodies().size() < number; ++i) {
+            system_clock().sleep_until(system_clock().steady_now() + 10ms, {});
+        }
+        return broker.bodies();
+    };
+    EXPECT_THAT(arrive(3), ::testing::ElementsAre("1", "2", "3"));
+    redis.come_back();
+    EXPECT_THAT(arrive(5), ::testing::ElementsAre("1", "2", "3", "4", "5"));
 }
 
 TEST(BufferingPublisher, SaysSoWhenNothingTakesAMessage) {

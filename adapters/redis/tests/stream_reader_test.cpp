@@ -255,6 +255,23 @@ TEST(StreamReader, GoesOnAfterTheServerForgotEverything) {
     EXPECT_EQ(reader->trim(ids_of(entries)).value(), 4U);
 }
 
+TEST(StreamReader, ATrimMayNameAnEntryTwice) {
+    const RedisServer server;
+    Client client{server.url()};
+    StreamBuffer buffer{client, {.shards = 1}};
+    fill(buffer, 3, 700);
+    const auto reader = buffer.reader("r");
+    // As after a read that failed while entries were under way: they come again, and both are confirmed.
+    auto ids = ids_of(drain(*reader));
+    ASSERT_EQ(ids.size(), 2100U);
+    const std::vector again(ids.begin(), ids.begin() + 1500);
+    ids.insert(ids.begin(), again.begin(), again.end());
+    EXPECT_EQ(reader->trim(ids).value(), 2100U);
+    EXPECT_EQ(buffer.size().value().entries, 0U);
+    EXPECT_EQ(buffer.size().value().bytes, 0U);
+    EXPECT_EQ(epoch_of(buffer).value(), 0U);
+}
+
 TEST(StreamReader, ALostAnswerToATrimMayBeRepeated) {
     const RedisServer server;
     Client client{server.url()};

@@ -93,7 +93,9 @@ public:
         std::vector<DeliveryTag> tags;
         for (const Delivery& delivery : deliveries) {
             tags.push_back(delivery.tag);
-            const Message& message = delivery.message;
+            Message message = delivery.message;
+            ageless += message.headers.get(header::first_stored_at) ? 0 : 1;
+            message.headers.remove(header::first_stored_at);  // what the forwarder adds
             int& last = last_.try_emplace(message.ordering_key, -1).first->second;
             const int number = std::stoi(message.body);
             if (number > last + 1)
@@ -110,6 +112,7 @@ public:
     std::map<MessageId, Message> by_id;
     std::vector<std::string> problems;
     int copies = 0;
+    int ageless = 0;  ///< that do not say when they were stored first
 
 private:
     std::map<std::string, int> last_;
@@ -152,6 +155,7 @@ TEST_F(ForwardToKafka, NothingIsLostOrOvertakenWhateverIsKilled) {
     while (arrivals.by_id.size() < sent.size() && arrivals.take(*subscription, 40s)) {
     }
     EXPECT_EQ(arrivals.by_id, sent) << forward_log();
+    EXPECT_EQ(arrivals.ageless, 0);
     EXPECT_EQ(arrivals.problems, std::vector<std::string>{});
     EXPECT_EQ(forwarder.terminate(), 0) << forward_log();
     EXPECT_NE(forward_log().find("forwarder drained and stopped"), std::string::npos) << forward_log();

@@ -132,6 +132,7 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
             take_back(now);
             delivered = false;
             actions = machine.step(now);
+            parks_on_their_way += actions.park.empty() ? 0 : 1;
         }
         tick_at = actions.tick_at;
         publish(actions);
@@ -163,7 +164,8 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         }
     }
 
-    /// A thread's work: trims and parks, in the order in which the machine wants it.
+    /// A thread's work: trims and parks, in the order in which the machine wants it. Nothing is read beside a park: a buffer may
+    /// set aside at once what it reads of a key that is barred, and that would stand before what the park brings.
     void settle_on() {
         std::unique_lock lock{mutex};
         for (;;) {
@@ -172,9 +174,12 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
             auto actions = std::move(to_settle.front());
             to_settle.pop_front();
             settling = true;
+            const bool parks = !actions.park.empty();
+            if (parks) changed.wait(lock, [this] { return !reading; });
             lock.unlock();
             const auto done = settle(actions);
             lock.lock();
+            parks_on_their_way -= parks ? 1 : 0;
             settling = false;
             settled = true;
             if (!done) {
@@ -189,10 +194,12 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
         std::vector<ReplayActions::Park> not_parked;
         for (auto& park : actions.park) {
             // Behind one that failed may be others of its key: they keep their place.
-            const auto parked = not_parked.empty() ? reader->park(park.entries, park.reason) : Result<void>{*source_error};
-            if (parked) continue;
-            if (ends_the_replay(parked.error())) return parked.error();
-            source_failed(parked.error());
+            if (not_parked.empty()) {
+                const auto parked = reader->park(park.entries, park.reason);
+                if (parked) continue;
+                if (ends_the_replay(parked.error())) return parked.error();
+                source_failed(parked.error());
+            }
             not_parked.push_back(std::move(park));
         }
         Result<std::size_t> removed = std::size_t{0};
@@ -215,17 +222,19 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     void read_on() {
         std::unique_lock lock{mutex};
         while (!reading_ends) {
-            const std::size_t room = machine.room();
+            const std::size_t room = parks_on_their_way > 0 ? 0 : machine.room();
             if (const SteadyTime now = clock.steady_now(); room < room_to_read || now < source_again) {
                 changed.wait_until(lock, std::max(now + look_again, source_again), [this] { return reading_ends; });
                 continue;
             }
             const milliseconds patience = machine.idle() ? idle_read : busy_read;
             auto to_free = std::exchange(spent, {});
+            reading = true;
             lock.unlock();
             to_free.clear();
             auto entries = read(std::min(page_most, room), patience);
             lock.lock();
+            reading = false;
             if (!entries) {
                 fatal = entries.error();
             } else if (!entries->empty()) {
@@ -387,6 +396,8 @@ struct Replayer::Impl : std::enable_shared_from_this<Replayer::Impl> {
     std::vector<std::unique_ptr<ReplayBatch>> returned;
     std::vector<std::unique_ptr<ReplayBatch>> spent;  // settled, to be freed
     std::deque<ReplayActions> to_settle;
+    int parks_on_their_way = 0;  // actions with parks that the machine gave and the buffer has not answered
+    bool reading = false;
     bool settling = false;      // one of them is under way
     bool settled = false;       // one has ended since the machine's last step
     bool delivered = false;     // entries came since then

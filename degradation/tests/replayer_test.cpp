@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <deque>
 #include <filesystem>
 #include <future>
+#include <mutex>
 
 #include <hufu/degradation/journal.hpp>
 #include <hufu/degradation/replayer.hpp>
@@ -85,23 +87,44 @@ TEST_F(ReplayerTest, SetsAsideWhatTheBrokerRejects) {
     EXPECT_EQ(replay().value().left->parked, 0U);
 }
 
-/// Does not answer the first time when something is to be set aside.
+/// What happened to a reader while it was used.
+struct ReaderStory {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int reading = 0;
+    bool read_beside_park = false;
+    std::vector<std::string> parked;
+};
+
+/// Does not answer the first time when something is to be set aside, and then takes its time, for somebody to read meanwhile.
 class RarelyParks final : public BufferReader {
 public:
-    RarelyParks(std::unique_ptr<BufferReader> reader, std::vector<std::string>& parked)
-        : reader_{std::move(reader)}, parked_{parked} {}
-    Result<std::vector<Entry>> read(std::size_t max, milliseconds timeout) override { return reader_->read(max, timeout); }
+    RarelyParks(std::unique_ptr<BufferReader> reader, ReaderStory& story) : reader_{std::move(reader)}, story_{story} {}
+    Result<std::vector<Entry>> read(std::size_t max, milliseconds timeout) override {
+        {
+            const std::lock_guard lock{story_.mutex};
+            ++story_.reading;
+            story_.changed.notify_all();
+        }
+        auto entries = reader_->read(max, timeout);
+        const std::lock_guard lock{story_.mutex};
+        --story_.reading;
+        return entries;
+    }
     Result<std::size_t> trim(std::span<const EntryId> entries) override { return reader_->trim(entries); }
     Result<void> park(std::span<const EntryId> entries, std::string_view reason) override {
         if (!std::exchange(failed_, true)) return Error{ErrorCode::timeout, Disposition::in_doubt, "no answer"};
-        for (const auto& id : entries) parked_.push_back(id.position);
+        std::unique_lock lock{story_.mutex};
+        const auto somebody_reads = [this] { return story_.reading > 0; };
+        if (story_.changed.wait_for(lock, milliseconds{100}, somebody_reads)) story_.read_beside_park = true;
+        for (const auto& id : entries) story_.parked.push_back(id.position);
         return reader_->park(entries, reason);
     }
     Result<void> release() override { return reader_->release(); }
 
 private:
     std::unique_ptr<BufferReader> reader_;
-    std::vector<std::string>& parked_;
+    ReaderStory& story_;
     bool failed_ = false;
 };
 class RarelyParking final : public Buffer {
@@ -115,10 +138,10 @@ public:
     Result<BufferSize> size() override { return memory.size(); }
     Result<std::vector<bool>> holds(std::span<const ConsumerKey> keys) override { return memory.holds(keys); }
     std::unique_ptr<BufferReader> reader(std::string name) override {
-        return std::make_unique<RarelyParks>(memory.reader(std::move(name)), parked);
+        return std::make_unique<RarelyParks>(memory.reader(std::move(name)), story);
     }
     testing::MemoryBuffer memory{system_clock()};
-    std::vector<std::string> parked;
+    ReaderStory story;
 };
 
 TEST_F(ReplayerTest, SetsAsideInOrderThoughTheBufferDoesNotAnswerAtOnce) {
@@ -133,7 +156,8 @@ TEST_F(ReplayerTest, SetsAsideInOrderThoughTheBufferDoesNotAnswerAtOnce) {
     }
     Replayer replayer{buffer, publisher, {}, "test"};
     EXPECT_EQ(replayer.run({}, {}).value().ended, Ended::drained);
-    EXPECT_EQ(buffer.parked, (std::vector<std::string>{"1", "2", "3"}));
+    EXPECT_EQ(buffer.story.parked, (std::vector<std::string>{"1", "2", "3"}));
+    EXPECT_FALSE(buffer.story.read_beside_park) << "a buffer sets aside at once what it reads of a barred key";
 }
 
 TEST_F(ReplayerTest, NothingIsTrimmedWhoseOutcomeCannotBeKept) {

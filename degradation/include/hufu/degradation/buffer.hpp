@@ -124,8 +124,8 @@ public:
     [[nodiscard]] virtual std::unique_ptr<BufferReader> reader(std::string name) = 0;
 };
 
-/// Takes entries out. One thread may `read` while another one trims and parks; `release` has both wait. Several readers of one buffer are safe: each owns shards by a fenced lease, and a key
-/// lives in one shard.
+/// Takes entries out. One thread may `read` while another one trims; beside `park` and `release` nothing else runs. Several
+/// readers of one buffer are safe: each owns shards by a fenced lease, and a key lives in one shard.
 class BufferReader {
 public:
     virtual ~BufferReader() = default;

@@ -1,20 +1,13 @@
 // Looks at what waits in the streams, taking nothing.
-#include <charconv>
-
 #include <hufu/redis/stream_buffer.hpp>
 
 #include "stream_impl.hpp"
+#include "stream_position.hpp"
 
 namespace hufu::redis {
 namespace {
 
 constexpr std::size_t page_entries = 1'000;
-
-SystemTime time_of(std::string_view position) {
-    std::int64_t ms = 0;
-    std::from_chars(position.data(), position.data() + position.size(), ms);
-    return SystemTime{std::chrono::milliseconds{ms}};
-}
 
 }  // namespace
 
@@ -30,7 +23,7 @@ Result<void> StreamBuffer::browse(Shelf shelf, const std::function<bool(const de
                 Contents found = contents_of(item);
                 const degradation::Entry entry{.id = {shard, item.items[0].text},
                                                .message = std::move(found.message),
-                                               .spilled_at = time_of(item.items[0].text),
+                                               .spilled_at = Position::of(item.items[0].text).time(),
                                                .reason = std::move(found.reason)};
                 if (!see(entry)) return {};
             }

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <charconv>
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
+
+#include <hufu/core/clock.hpp>
 
 namespace hufu::redis {
 
@@ -23,6 +26,10 @@ struct Position {
         const auto [at, problem] = std::from_chars(text.data(), end, position.ms);
         if (problem == std::errc{} && at != end) std::from_chars(at + 1, end, position.number);
         return position;
+    }
+    /// When the entry was stored, by the server's clock.
+    [[nodiscard]] SystemTime time() const noexcept {
+        return SystemTime{std::chrono::milliseconds{static_cast<std::int64_t>(ms)}};
     }
     [[nodiscard]] std::string text() const { return std::to_string(ms) + '-' + std::to_string(number); }
     /// The least position behind it.

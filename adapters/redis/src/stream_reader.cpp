@@ -208,9 +208,8 @@ Result<void> StreamReader::take(const Asked& asked, Reply page, std::vector<Entr
                 unreadable.emplace_back(at, message.error().text());
                 if (!field.empty()) shard.barred.insert(field);
             } else {
-                const SystemTime spilled_at{std::chrono::milliseconds{static_cast<std::int64_t>(at.ms)}};
                 const std::uint32_t before = at <= shard.read_before ? 1 : 0;
-                out.push_back({{asked.number, std::move(text)}, std::move(*message), spilled_at, before});
+                out.push_back({{asked.number, std::move(text)}, std::move(*message), at.time(), before});
             }
             shard.taken.push_back({at, std::move(field), bytes});
         }

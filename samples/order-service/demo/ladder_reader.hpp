@@ -12,6 +12,8 @@ struct Ladder {
     std::uint64_t refused = 0;
     std::vector<std::uint64_t> spilled = {};  ///< so far, from the first buffer to the last
     bool degraded = false;
+    /// Nothing waits, and what comes goes to the broker.
+    [[nodiscard]] bool drained() const noexcept { return entries == 0 && !degraded; }
     friend bool operator==(const Ladder&, const Ladder&) = default;
 };
 

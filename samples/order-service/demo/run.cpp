@@ -125,8 +125,7 @@ private:
     /// The buffers may run empty while orders still come.
     void note_drain(const Chaos& chaos) {
         if (drained_at_ || chaos.broker_back_at() == hufu::SteadyTime{}) return;
-        const Ladder now = read_ladder(fleet_.port(Member::order));
-        if (now.entries == 0 && !now.degraded) drained_at_ = clock_.steady_now();
+        if (read_ladder(fleet_.port(Member::order)).drained()) drained_at_ = clock_.steady_now();
     }
 
     /// Looks at the ladder until it is empty, or nothing has moved for so long that it never will be; what is then buffered is
@@ -138,7 +137,7 @@ private:
             outcome_.buffered->by_redis = now.spilled.at(0);
             outcome_.buffered->by_journal = now.spilled.at(1);
             outcome_.buffered->refused = now.refused;
-            if (now.entries == 0 && !now.degraded) break;
+            if (now.drained()) break;
             if (now != last) moved_at = clock_.steady_now();
             last = now;
             fleet_.check_all_alive();

@@ -11,6 +11,7 @@
 #include <hufu/postgres/connection.hpp>
 #include <hufu/rocketmq/half_publisher.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 #include <hufu/test_support/postgres_server.hpp>
 #include <hufu/test_support/redis_server.hpp>
 
@@ -30,18 +31,11 @@ protected:
         ASSERT_TRUE(connect::migrate_outbox(outbox_));
     }
     void start_broker() {
-        const std::string log = program_.file("broker.log");
-        test_support::ProcessOptions process;
-        process.arguments = {HUFU_BROKER_PROGRAM,
-                             "--data",
-                             program_.file("data"),
-                             "--listen",
-                             "127.0.0.1:" + std::to_string(port_),
-                             "--metrics-listen",
-                             "127.0.0.1:" + std::to_string(metrics_port_)};
-        process.output = log;
-        broker_ = test_support::Child{process};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
+        broker_ =
+            test_support::start_hufu_broker({.program = HUFU_BROKER_PROGRAM,
+                                             .folder = program_.folder(),
+                                             .port = port_,
+                                             .flags = {"--metrics-listen", "127.0.0.1:" + std::to_string(metrics_port_)}});
     }
     std::vector<std::string> all() const {
         return {"doctor",   "--outbox",   outbox_,

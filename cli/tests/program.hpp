@@ -40,6 +40,7 @@ public:
     Program(const Program&) = delete;
     Program& operator=(const Program&) = delete;
 
+    [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
     [[nodiscard]] std::string file(const std::string& name) const { return folder_ + "/" + name; }
 
     /// Starts it; what it says goes to `out` and `err` in the folder.

@@ -16,6 +16,7 @@
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 
 #include "tests/program.hpp"
 
@@ -31,13 +32,8 @@ using testing::HasSubstr;
 class CliReplay : public testing::Test {
 protected:
     void SetUp() override {
-        const std::string log = program_.file("broker.log");
-        test_support::ProcessOptions process;
-        process.arguments = {HUFU_BROKER_PROGRAM, "--data", program_.file("data"), "--listen",
-                             "127.0.0.1:" + std::to_string(port_)};
-        process.output = log;
-        broker_ = test_support::Child{process};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
+        broker_ =
+            test_support::start_hufu_broker({.program = HUFU_BROKER_PROGRAM, .folder = program_.folder(), .port = port_});
     }
 
     [[nodiscard]] std::string to() const { return "rocketmq://127.0.0.1:" + std::to_string(port_); }

@@ -10,6 +10,7 @@
 #include <hufu/rocketmq/half_publisher.hpp>
 #include <hufu/sqlite/database.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 
 #include "tests/program.hpp"
 
@@ -24,15 +25,9 @@ class CliTx : public testing::Test {
 protected:
     void SetUp() override { start({}); }
     void start(const std::vector<std::string>& more) {
-        const std::string address = "127.0.0.1:" + std::to_string(port_);
-        const std::string log = program_.file("broker.log");
-        test_support::ProcessOptions process;
-        process.arguments = {HUFU_BROKER_PROGRAM, "--data", program_.file("data"), "--listen", address};
-        process.arguments.insert(process.arguments.end(), more.begin(), more.end());
-        process.output = log;
-        broker_ = test_support::Child{process};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
-        publisher_ = rocketmq::open_half_publisher({.name_servers = {address}}).value();
+        broker_ = test_support::start_hufu_broker(
+            {.program = HUFU_BROKER_PROGRAM, .folder = program_.folder(), .port = port_, .flags = more});
+        publisher_ = rocketmq::open_half_publisher({.name_servers = {"127.0.0.1:" + std::to_string(port_)}}).value();
     }
     /// Stores one half that nobody ends; the id of its transaction.
     std::string leave_behind(const std::string& topic) {

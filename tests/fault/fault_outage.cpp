@@ -14,6 +14,7 @@
 #include <hufu/degradation/journal.hpp>
 #include <hufu/redis/stream_buffer.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 #include <hufu/test_support/redis_server.hpp>
 
 #include "outage_judge.hpp"
@@ -143,11 +144,8 @@ private:
     }
 
     void start_broker() {
-        const std::string log = folder_.path() + "/broker.log";
-        broker_ = test_support::Child{{.arguments = {program_beside("hufu-broker"), "--data", folder_.path() + "/data",
-                                                     "--listen", "127.0.0.1:" + std::to_string(port_)},
-                                       .output = log}};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
+        broker_ = test_support::start_hufu_broker(
+            {.program = program_beside("hufu-broker"), .folder = folder_.path(), .port = port_});
     }
     static std::string program_beside(const std::string& name) {
         const std::string self = std::filesystem::canonical("/proc/self/exe");

@@ -9,6 +9,7 @@
 #include <hufu/outbox/receipts.hpp>
 #include <hufu/postgres/outbox.hpp>
 #include <hufu/postgres/schema.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 
 namespace hufu::fault {
 namespace {
@@ -50,11 +51,8 @@ ReceiptScene::ReceiptScene(const ReceiptPrograms& programs, const std::string& r
 }
 
 void ReceiptScene::start_broker() {
-    broker_ = Child{{.arguments = {programs_.folder + "/hufu-broker", "--data", root_ + "/data", "--listen",
-                                   "127.0.0.1:" + std::to_string(port_)},
-                     .output = root_ + "/broker.log"}};
-    test_support::wait_until_ready(broker_, "hufu-broker", root_ + "/broker.log",
-                                   [this] { return test_support::accepts(port_); });
+    broker_ =
+        test_support::start_hufu_broker({.program = programs_.folder + "/hufu-broker", .folder = root_, .port = port_});
 }
 
 void ReceiptScene::start_relay(const std::string& name) {

@@ -10,6 +10,7 @@
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 #include <hufu/test_support/postgres_server.hpp>
 #include <hufu/test_support/redis_server.hpp>
 
@@ -109,12 +110,11 @@ private:
     [[nodiscard]] std::string file(const std::string& name) const { return folder_.path() + "/" + name; }
 
     void start_broker() {
-        const std::string log = file("broker.log");
-        broker_ = test_support::Child{
-            {.arguments = {HUFU_BROKER_PROGRAM, "--data", file("data"), "--listen", "127.0.0.1:" + std::to_string(port_),
-                           "--metrics-listen", "127.0.0.1:" + std::to_string(metrics_port_)},
-             .output = log}};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [this] { return test_support::accepts(port_); });
+        broker_ =
+            test_support::start_hufu_broker({.program = HUFU_BROKER_PROGRAM,
+                                             .folder = folder_.path(),
+                                             .port = port_,
+                                             .flags = {"--metrics-listen", "127.0.0.1:" + std::to_string(metrics_port_)}});
     }
     void start_relay() {
         relay_ = test_support::Child{

@@ -11,6 +11,7 @@
 #include <hufu/connect/connect.hpp>
 #include <hufu/core/ids.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 
 namespace hufu {
 namespace {
@@ -31,11 +32,8 @@ protected:
     void SetUp() override {
         const auto port = test_support::free_port();
         url_ = "rocketmq://127.0.0.1:" + std::to_string(port);
-        const auto log = folder_.path() + "/broker.log";
-        broker_ = Child{{.arguments = {HUFU_BROKER_PROGRAM, "--data", folder_.path() + "/data", "--listen",
-                                       "127.0.0.1:" + std::to_string(port), "--durability", "async"},
-                         .output = log}};
-        test_support::wait_until_ready(broker_, "hufu-broker", log, [&] { return test_support::accepts(port); });
+        broker_ = test_support::start_hufu_broker(
+            {.program = HUFU_BROKER_PROGRAM, .folder = folder_.path(), .port = port, .flags = {"--durability", "async"}});
         publisher_ = connect::publisher(url_).value();
     }
     /// Messages with the bodies first, first + 1 …, confirmed.

@@ -13,6 +13,7 @@
 #include <hufu/sqlite/outbox.hpp>
 #include <hufu/sqlite/schema.hpp>
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 #include <hufu/test_support/kafka_server.hpp>
 
 namespace hufu {
@@ -38,11 +39,8 @@ protected:
     void SetUp() override {
         const auto port = test_support::free_port();
         source_url = "rocketmq://127.0.0.1:" + std::to_string(port);
-        broker = Child{{.arguments = {HUFU_BROKER_PROGRAM, "--data", folder.path() + "/data", "--listen",
-                                      "127.0.0.1:" + std::to_string(port), "--durability", "async"},
-                        .output = folder.path() + "/broker.log"}};
-        test_support::wait_until_ready(broker, "hufu-broker", folder.path() + "/broker.log",
-                                       [&] { return test_support::accepts(port); });
+        broker = test_support::start_hufu_broker(
+            {.program = HUFU_BROKER_PROGRAM, .folder = folder.path(), .port = port, .flags = {"--durability", "async"}});
     }
 
     [[nodiscard]] static std::string target_url() { return "kafka://" + kafka->address(); }

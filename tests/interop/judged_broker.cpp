@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <hufu/test_support/child.hpp>
+#include <hufu/test_support/hufu_broker.hpp>
 #include <hufu/test_support/rocketmq_server.hpp>
 
 namespace hufu::interop {
@@ -83,22 +84,13 @@ private:
     }
 
     void start() {
-        std::vector<std::string> words{options_.programs + "/hufu-broker",
-                                       "--data",
-                                       options_.folder + "/data",
-                                       "--listen",
-                                       name_server(),
-                                       "--queues",
-                                       "4",
-                                       "--delay-levels",
-                                       delay_levels,
-                                       "--tx-first-check",
-                                       "1s",
-                                       "--tx-check-interval",
-                                       "1s"};
-        if (options_.access_control) words.insert(words.end(), {"--acl", accounts()});
-        broker_ = Child{{.arguments = std::move(words), .output = log()}};
-        wait_until_ready(broker_, "hufu-broker", log(), [&] { return accepts(port_); });
+        std::vector<std::string> flags{"--queues",         "4",  "--delay-levels",      delay_levels,
+                                       "--tx-first-check", "1s", "--tx-check-interval", "1s"};
+        if (options_.access_control) flags.insert(flags.end(), {"--acl", accounts()});
+        broker_ = start_hufu_broker({.program = options_.programs + "/hufu-broker",
+                                     .folder = options_.folder,
+                                     .port = port_,
+                                     .flags = std::move(flags)});
     }
 
     BrokerOptions options_;

@@ -78,12 +78,8 @@ TEST(GuardOnRedis, RunsNothingWithAWrongPassword) {
 }
 
 TEST(GuardOnRedis, RunsNothingOnANodeOfAClusterThatSendsItElsewhere) {
-    const RedisServer one{{.settings = {"cluster-enabled yes"}}};
-    const RedisServer two{{.settings = {"cluster-enabled yes"}}};
-    one.command({"CLUSTER", "ADDSLOTSRANGE", "0", "0"});
-    two.command({"CLUSTER", "ADDSLOTSRANGE", "1", "16383"});
-    one.command({"CLUSTER", "MEET", "127.0.0.1", std::to_string(two.port())});
-    Client client{one.url()};
+    const test_support::SplitRedisCluster cluster;
+    Client client{cluster.one.url()};
     Clock& clock = system_clock();
     Result<Reply> said = client.run(Command{"SET", "a", "b"});
     for (int look = 0; look < 400 && (said || said.error().code() != ErrorCode::unsupported); ++look) {
@@ -93,7 +89,7 @@ TEST(GuardOnRedis, RunsNothingOnANodeOfAClusterThatSendsItElsewhere) {
     ASSERT_FALSE(said);
     EXPECT_EQ(said.error().code(), ErrorCode::unsupported) << said.error().text();
     EXPECT_EQ(said.error().disposition(), Disposition::fatal);
-    GuardOn guard{one.url()};
+    GuardOn guard{cluster.one.url()};
     expect_nothing_happened(guard, "cluster");
     Locks locks{client};
     EXPECT_EQ(locks.acquire("order-1", 10ms).error().disposition(), Disposition::fatal);

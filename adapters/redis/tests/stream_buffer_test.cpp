@@ -294,12 +294,8 @@ TEST(StreamBuffer, ReportsWhatAStaleReplicaDoesNotHave) {
 }
 
 TEST(StreamBuffer, SaysThatANodeOfAClusterIsNothingForIt) {
-    const RedisServer one{{.settings = {"cluster-enabled yes"}}};
-    const RedisServer two{{.settings = {"cluster-enabled yes"}}};
-    one.command({"CLUSTER", "ADDSLOTSRANGE", "0", "0"});
-    two.command({"CLUSTER", "ADDSLOTSRANGE", "1", "16383"});
-    one.command({"CLUSTER", "MEET", "127.0.0.1", std::to_string(two.port())});
-    Client client{one.url()};
+    const test_support::SplitRedisCluster cluster;
+    Client client{cluster.one.url()};
     for (const std::uint32_t shards : {1U, 4U}) {
         StreamBuffer buffer{client, {.shards = shards}};
         auto spilled = spill_one(buffer, message_of("a", "1"));

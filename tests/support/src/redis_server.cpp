@@ -117,4 +117,10 @@ void RedisServer::resume() const { ::kill(server_.pid(), SIGCONT); }
 
 std::string RedisServer::log_tail() const { return file_tail(directory() + "/server.log"); }
 
+SplitRedisCluster::SplitRedisCluster() {
+    one.command({"CLUSTER", "ADDSLOTSRANGE", "0", "0"});
+    two.command({"CLUSTER", "ADDSLOTSRANGE", "1", "16383"});
+    one.command({"CLUSTER", "MEET", "127.0.0.1", std::to_string(two.port())});
+}
+
 }  // namespace hufu::test_support

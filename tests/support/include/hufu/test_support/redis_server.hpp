@@ -65,4 +65,11 @@ private:
     Child server_;
 };
 
+/// Two nodes of a cluster that get to know each other: `one` has slot 0 only, so that it sends nearly every key to `two`.
+struct SplitRedisCluster {
+    SplitRedisCluster();
+    RedisServer one{{.settings = {"cluster-enabled yes"}}};
+    RedisServer two{{.settings = {"cluster-enabled yes"}}};
+};
+
 }  // namespace hufu::test_support
